@@ -1,0 +1,3 @@
+module github.com/turretgo/turret
+
+go 1.26.0
