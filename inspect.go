@@ -1,0 +1,121 @@
+package turret
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"strings"
+)
+
+// Readier is a service that can tell whether it would admit a call now.
+type Readier interface {
+	// Ready returns nil if a call made now would be admitted, else the error
+	// that it would be refused with. It reserves nothing, does not block, and
+	// speaks for this service alone; Ready, the function, asks those below.
+	Ready() error
+}
+
+// Ready tells whether svc would admit a call now: nil, or why not. It asks svc
+// and then what svc wraps, down the stack. Every layer of a chain must be
+// ready, and any one replica of a fan-out; a service that cannot tell is ready.
+//
+// It is a hint. Between the answer and a call, things change.
+func Ready(svc any) error {
+	if r, ok := itself(svc).(Readier); ok {
+		if err := r.Ready(); err != nil {
+			return err
+		}
+	}
+	switch below := unwrap(svc); len(below) {
+	case 0:
+		return nil
+	case 1:
+		return Ready(below[0])
+	default:
+		return anyReady(below)
+	}
+}
+
+func anyReady(replicas []any) error {
+	var errs []error
+	for _, r := range replicas {
+		err := Ready(r)
+		if err == nil {
+			return nil
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// Describe prints a stack: one line a layer, outermost first, and the replicas
+// of a fan-out indented under it. A service's line is what its String method
+// says, or else its type. A line says how a layer is configured, never its
+// state, so that a test can pin the order of a stack.
+func Describe(svc any) string {
+	var b strings.Builder
+	describe(&b, svc, 0)
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+func describe(b *strings.Builder, svc any, depth int) {
+	line := fmt.Sprintf("%T", itself(svc))
+	if s, ok := itself(svc).(fmt.Stringer); ok {
+		line = s.String()
+	}
+	fmt.Fprintf(b, "%s%s\n", strings.Repeat("  ", depth), line)
+	below := unwrap(svc)
+	if len(below) > 1 {
+		depth++
+	}
+	for _, s := range below {
+		describe(b, s, depth)
+	}
+}
+
+// Close closes what in a stack holds goroutines or connections: every service
+// that has a method Close() error, from the outermost down, each one once, even
+// where two replicas share it. It returns what they said, joined.
+//
+// A service's Close must bear to be called again.
+func Close(svc any) error {
+	return closeAll(svc, make(map[any]bool))
+}
+
+func closeAll(svc any, done map[any]bool) error {
+	if reflect.ValueOf(svc).Comparable() {
+		if done[svc] {
+			return nil
+		}
+		done[svc] = true
+	}
+	var errs []error
+	if c, ok := itself(svc).(io.Closer); ok {
+		errs = append(errs, c.Close())
+	}
+	for _, s := range unwrap(svc) {
+		errs = append(errs, closeAll(s, done))
+	}
+	return errors.Join(errs...)
+}
+
+// unwrapper is a service that names what it wraps: one service for most layers,
+// one a replica at a fan-out. Callers do not change the slice.
+type unwrapper interface{ Unwrap() []any }
+
+func unwrap(svc any) []any {
+	if u, ok := svc.(unwrapper); ok {
+		return u.Unwrap()
+	}
+	return nil
+}
+
+// itself is the service that the author of a layer wrote, where Stack linked it
+// to the one below.
+func itself(svc any) any {
+	if l, ok := svc.(interface{ self() any }); ok {
+		return l.self()
+	}
+	return svc
+}
