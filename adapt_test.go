@@ -1,0 +1,79 @@
+package turret_test
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/turretgo/turret"
+)
+
+func parse(_ context.Context, s string) (int, error)  { return strconv.Atoi(s) }
+func format(_ context.Context, n int) (string, error) { return strconv.Itoa(n), nil }
+
+func TestMapRequestConvertsOrFails(t *testing.T) {
+	var calls int
+	double := turret.ServiceFunc[int, int](func(_ context.Context, n int) (int, error) { calls++; return 2 * n, nil })
+	s := turret.MapRequest(double, parse)
+	n, err := s.Call(t.Context(), "21")
+	require.NoError(t, err)
+	require.Equal(t, 42, n)
+	_, err = s.Call(t.Context(), "x")
+	require.ErrorIs(t, err, strconv.ErrSyntax)
+	require.Equal(t, 1, calls, "a request that cannot be converted is not sent")
+	require.Equal(t, "map request\nfunc", turret.Describe(s))
+}
+
+func TestMapResponseConvertsSuccessesOnly(t *testing.T) {
+	boom := errors.New("boom")
+	s := turret.MapResponse(turret.ServiceFunc[string, int](func(ctx context.Context, s string) (int, error) {
+		if s == "boom" {
+			return 0, boom
+		}
+		return parse(ctx, s)
+	}), format)
+	out, err := s.Call(t.Context(), "007")
+	require.NoError(t, err)
+	require.Equal(t, "7", out)
+	_, err = s.Call(t.Context(), "boom")
+	require.Same(t, boom, err)
+}
+
+func TestMapErrorConvertsErrorsAndSwallowsNone(t *testing.T) {
+	boom := errors.New("boom")
+	failing := turret.ServiceFunc[string, string](func(context.Context, string) (string, error) { return "partial", boom })
+	classify := func(err error) error { return turret.WithClass(err, turret.Permanent) }
+	resp, err := turret.MapError(failing, classify).Call(t.Context(), "")
+	require.ErrorIs(t, err, boom)
+	require.Equal(t, turret.Permanent, turret.Classify(err))
+	require.Equal(t, "partial", resp)
+
+	_, err = turret.MapError(failing, func(error) error { return nil }).Call(t.Context(), "")
+	require.Same(t, boom, err, "an error does not become a success")
+
+	_, err = turret.MapError(echo, func(error) error { panic("called for a success") }).Call(t.Context(), "")
+	require.NoError(t, err)
+}
+
+func TestAndThenFeedsTheSecondUnlessTheFirstFails(t *testing.T) {
+	var seconds int
+	second := turret.ServiceFunc[int, string](func(ctx context.Context, n int) (string, error) { seconds++; return format(ctx, n) })
+	s := turret.AndThen(turret.ServiceFunc[string, int](parse), second)
+	out, err := s.Call(t.Context(), "007")
+	require.NoError(t, err)
+	require.Equal(t, "7", out)
+	_, err = s.Call(t.Context(), "x")
+	require.ErrorIs(t, err, strconv.ErrSyntax)
+	require.Equal(t, 1, seconds)
+	require.Equal(t, "and then\n  func\n  func", turret.Describe(s))
+}
+
+func TestAdaptersPassCloseThrough(t *testing.T) {
+	a, b := &closer{}, &closer{}
+	s := turret.MapError(turret.MapRequest(turret.AndThen(svc(a), svc(b)), format), func(err error) error { return err })
+	require.NoError(t, turret.Close(s))
+	require.Equal(t, []int{1, 1}, []int{a.closed, b.closed})
+}

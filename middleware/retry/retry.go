@@ -1,0 +1,229 @@
+// Package retry calls again when a call failed and may not fail the next time.
+//
+// The layer retries errors of class Transient, Throttled and Unknown, and leaves
+// Permanent and Canceled ones alone. It waits longer from one attempt to the
+// next, at random (see [Backoff]), and longer still when it is throttled. It
+// never begins a wait that would outlive the context's deadline: it fails then
+// and there, with the error that it has in hand.
+//
+// Retries multiply load just when a service has the least to spare. A [Budget]
+// bounds by how much; share one among all stacks that call the same service.
+// Stacked retries multiply too: three attempts around three are nine calls.
+//
+// What goes below the retry applies to each attempt, and what goes above it to
+// all of them: a rate limit belongs below, so that retries cannot bypass it, and
+// so does the timeout of an attempt; the timeout of the whole call belongs above.
+//
+// [Options] say when to retry by an error's class. Who has to look at requests
+// and responses, or to change them, writes a [Policy].
+package retry
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/turretgo/turret"
+)
+
+// Options configure a retry. The zero Options are ready to use: three attempts,
+// full jitter between 0 and 50 ms, then 100 ms (200 and 400 when throttled).
+type Options struct {
+	// MaxAttempts is how many times a call is made in all, the first included.
+	// 0 means 3.
+	MaxAttempts int
+
+	// Backoff is the wait between attempts. Where an error says RetryAfter, the
+	// wait is at least that long, but no longer than Backoff.Max.
+	Backoff Backoff
+
+	// Retryable, if set, decides whether to call again after err, in place of
+	// the error's class. It is not asked when the caller has gone, nor about a
+	// refusal that WaitRejected waits out.
+	Retryable func(err error, class turret.Class) bool
+
+	// Budget bounds retries across calls. Nil means no bound but MaxAttempts.
+	Budget *Budget
+
+	// WaitRejected waits out a refusal from below, such as an open breaker's or
+	// a limiter's, if it says RetryAfter and that fits the context's deadline.
+	// Such a wait costs the budget nothing and, under a deadline, is not counted
+	// as an attempt: the service was never reached.
+	WaitRejected bool
+
+	// OnRetry, if set, is called before each wait, in the caller's goroutine.
+	OnRetry func(ctx context.Context, e Event)
+}
+
+// Event is a retry about to happen.
+type Event struct {
+	Attempt int           // the attempt that failed, counted from 1
+	Err     error         // its error
+	Class   turret.Class  // what the error means
+	Delay   time.Duration // how long the layer waits now
+}
+
+// Validate says what is wrong with o, if anything is.
+func (o Options) Validate() error {
+	if o.MaxAttempts < 0 {
+		return fmt.Errorf("retry: MaxAttempts is %d; it must be at least 1, or 0 for the default of 3", o.MaxAttempts)
+	}
+	return o.Backoff.Validate()
+}
+
+// Layer retries as o says. It panics with Validate's error if o is invalid.
+//
+// The error of an only attempt is returned unchanged, unless another was due;
+// otherwise the error is an [*Error], which holds every attempt's. The layer's
+// only state is the budget.
+func Layer[Req, Resp any](o Options) turret.Layer[Req, Resp] {
+	if err := o.Validate(); err != nil {
+		panic(err)
+	}
+	if o.MaxAttempts == 0 {
+		o.MaxAttempts = 3
+	}
+	o.Backoff = o.Backoff.withDefaults()
+	return func(next turret.Service[Req, Resp]) turret.Service[Req, Resp] {
+		return &service[Req, Resp]{
+			next:    next,
+			policy:  byClass[Req, Resp]{o},
+			budget:  o.Budget,
+			onRetry: o.OnRetry,
+			line:    o.String(),
+			below:   []any{next},
+		}
+	}
+}
+
+type service[Req, Resp any] struct {
+	next          turret.Service[Req, Resp]
+	policy        Policy[Req, Resp]
+	seesSuccesses bool // the policy wants to
+	budget        *Budget
+	onRetry       func(context.Context, Event)
+	line          string
+	below         []any
+}
+
+func (s *service[Req, Resp]) Call(ctx context.Context, req Req) (Resp, error) {
+	s.budget.Deposit()
+	resp, err := s.next.Call(turret.WithAttempt(ctx, 1), req)
+	if err == nil && !s.seesSuccesses {
+		return resp, nil
+	}
+	return s.goOn(ctx, Try[Req, Resp]{Attempt: 1, Request: req, Response: resp, Err: err})
+}
+
+// goOn takes over after the first attempt.
+func (s *service[Req, Resp]) goOn(ctx context.Context, t Try[Req, Resp]) (Resp, error) {
+	var failed history
+	for {
+		attempt := t.Attempt
+		delay, again := s.policy.Retry(ctx, &t)
+		class := turret.Outcome(ctx, t.Err)
+		switch {
+		case !again:
+			return t.Response, failed.end(t.Err, class, t.reason)
+		case !fits(ctx, delay):
+			return t.Response, failed.end(t.Err, class, ErrDeadline)
+		case !t.unreached && !s.budget.Withdraw():
+			return t.Response, failed.end(t.Err, class, ErrBudget)
+		}
+		if s.onRetry != nil {
+			s.onRetry(ctx, Event{attempt, t.Err, class, delay})
+		}
+		if err := wait(ctx, delay); err != nil {
+			return t.Response, failed.end(t.Err, turret.Canceled, err)
+		}
+		failed.add(t.Err, t.unreached)
+		t.Attempt++
+		t.unreached = false
+		t.Response, t.Err = s.next.Call(turret.WithAttempt(ctx, t.Attempt), t.Request)
+	}
+}
+
+func (s *service[Req, Resp]) String() string { return s.line }
+func (s *service[Req, Resp]) Unwrap() []any  { return s.below }
+
+// fits reports whether there is time for a wait of d and for an attempt after it.
+func fits(ctx context.Context, d time.Duration) bool {
+	deadline, ok := ctx.Deadline()
+	return !ok || d < time.Until(deadline)
+}
+
+// wait waits for d, or until ctx is done.
+func wait(ctx context.Context, d time.Duration) error {
+	if err := ctx.Err(); err != nil || d <= 0 {
+		return err
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// byClass is the policy that Options describe.
+type byClass[Req, Resp any] struct{ Options }
+
+func (p byClass[Req, Resp]) Retry(ctx context.Context, t *Try[Req, Resp]) (time.Duration, bool) {
+	class := turret.Outcome(ctx, t.Err)
+	after, wish := turret.RetryAfter(t.Err)
+	if class == turret.Rejected && p.WaitRejected && wish {
+		return p.waitOut(ctx, t, after)
+	}
+	if !p.retryable(t.Err, class) || p.spent(&t.reason, t.Attempt) {
+		return 0, false
+	}
+	delay := p.Backoff.delay(t.Attempt, class)
+	return max(delay, min(after, p.Backoff.Max)), true
+}
+
+// waitOut comes back when whoever refused said to, give or take some jitter, so
+// that all who were refused do not come back at once.
+func (p byClass[Req, Resp]) waitOut(ctx context.Context, t *Try[Req, Resp], after time.Duration) (time.Duration, bool) {
+	if _, bounded := ctx.Deadline(); bounded {
+		t.Attempt-- // this one does not count
+	} else if p.spent(&t.reason, t.Attempt) {
+		return 0, false
+	}
+	t.unreached = true
+	return after + p.Backoff.spread(p.Backoff.Min), true
+}
+
+func (p byClass[Req, Resp]) retryable(err error, class turret.Class) bool {
+	switch {
+	case class == turret.Canceled:
+		return false
+	case p.Retryable != nil:
+		return p.Retryable(err, class)
+	}
+	return class == turret.Transient || class == turret.Throttled || class == turret.Unknown
+}
+
+// spent reports whether attempt was the last one allowed.
+func (p byClass[Req, Resp]) spent(reason *error, attempt int) bool {
+	if attempt < p.MaxAttempts {
+		return false
+	}
+	if p.MaxAttempts > 1 { // else no retry was ever due
+		*reason = ErrExhausted
+	}
+	return true
+}
+
+// String takes options with their defaults filled in.
+func (o Options) String() string {
+	line := fmt.Sprintf("retry %d attempts, backoff %v–%v", o.MaxAttempts, o.Backoff.Min, o.Backoff.Max)
+	if o.Budget != nil {
+		line += ", " + o.Budget.String()
+	}
+	if o.WaitRejected {
+		line += ", waits out refusals"
+	}
+	return line
+}
