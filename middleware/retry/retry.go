@@ -107,9 +107,11 @@ type service[Req, Resp any] struct {
 }
 
 func (s *service[Req, Resp]) Call(ctx context.Context, req Req) (Resp, error) {
-	s.budget.Deposit()
+	if s.budget != nil {
+		s.budget.Deposit()
+	}
 	resp, err := s.next.Call(turret.WithAttempt(ctx, 1), req)
-	if err == nil && !s.seesSuccesses {
+	if s.done(err) {
 		return resp, nil
 	}
 	return s.goOn(ctx, Try[Req, Resp]{Attempt: 1, Request: req, Response: resp, Err: err})
@@ -140,8 +142,14 @@ func (s *service[Req, Resp]) goOn(ctx context.Context, t Try[Req, Resp]) (Resp, 
 		t.Attempt++
 		t.unreached = false
 		t.Response, t.Err = s.next.Call(turret.WithAttempt(ctx, t.Attempt), t.Request)
+		if s.done(t.Err) {
+			return t.Response, nil
+		}
 	}
 }
+
+// done reports whether an attempt needs no judging.
+func (s *service[Req, Resp]) done(err error) bool { return err == nil && !s.seesSuccesses }
 
 func (s *service[Req, Resp]) String() string { return s.line }
 func (s *service[Req, Resp]) Unwrap() []any  { return s.below }
