@@ -1,0 +1,102 @@
+// Package failover calls the replicas of a service in order of preference: the
+// first, its home, and the next ones when those before it fail.
+//
+// Every call begins at home, so calls return there as soon as home is well. What
+// keeps an ailing home from costing each call an attempt timeout is a breaker in
+// each replica's own stack, below the failover: an open one refuses at once.
+//
+//	retry → failover → (rate limit → breaker → timeout → replica) × n
+//
+// A replica is failed over for errors of class Transient, Unknown, Throttled and
+// Rejected. A Permanent error is an answer, the same everywhere, and Canceled
+// means that nobody waits for one any more.
+package failover
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/turretgo/turret"
+)
+
+// Options configure a failover. The zero Options are ready to use.
+type Options struct {
+	// Names are the replicas' names, in their order, for errors and hooks. A
+	// replica without one is called "replica 1", and so on.
+	Names []string
+
+	// OnFailover, if set, is called when a replica failed and another is about to
+	// be called, in the caller's goroutine.
+	OnFailover func(ctx context.Context, e Event)
+}
+
+// Event is a failover about to happen.
+type Event struct {
+	From, To string       // names of the replicas
+	Err      error        // what From said
+	Class    turret.Class // what it means
+}
+
+// Validate says what is wrong with o, if anything is. No Options are invalid.
+func (o Options) Validate() error { return nil }
+
+// New returns a service that calls replicas in order of preference, home first.
+// It has no state. With one replica it is that replica; it panics when there is
+// none, or a nil one.
+//
+// When a replica after the first ends the call, its error is an [*Error] with
+// those before it; the first one's own comes back unchanged if it is final.
+func New[Req, Resp any](o Options, replicas ...turret.Service[Req, Resp]) turret.Service[Req, Resp] {
+	if len(replicas) == 0 || slices.Contains(replicas, nil) {
+		panic(fmt.Sprintf("failover: New needs at least one replica and no nil ones; it was given %d", len(replicas)))
+	}
+	if len(replicas) == 1 {
+		return replicas[0]
+	}
+	s := &service[Req, Resp]{replicas: slices.Clone(replicas), onFailover: o.OnFailover}
+	for i, r := range replicas {
+		s.below = append(s.below, r)
+		s.names = append(s.names, name(o.Names, i))
+	}
+	return s
+}
+
+func name(names []string, i int) string {
+	if i < len(names) && names[i] != "" {
+		return names[i]
+	}
+	return fmt.Sprintf("replica %d", i+1)
+}
+
+type service[Req, Resp any] struct {
+	replicas   []turret.Service[Req, Resp]
+	names      []string
+	onFailover func(context.Context, Event)
+	below      []any
+}
+
+func (s *service[Req, Resp]) Call(ctx context.Context, req Req) (Resp, error) {
+	resp, err := s.replicas[0].Call(ctx, req)
+	if err == nil {
+		return resp, nil
+	}
+	var failed Error
+	for i := 0; ; i++ {
+		class := turret.Outcome(ctx, err)
+		failed.add(s.names[i], err, class)
+		if i == len(s.replicas)-1 || class == turret.Permanent || class == turret.Canceled || ctx.Err() != nil {
+			return resp, failed.end()
+		}
+		if s.onFailover != nil {
+			s.onFailover(ctx, Event{s.names[i], s.names[i+1], err, class})
+		}
+		if resp, err = s.replicas[i+1].Call(ctx, req); err == nil {
+			return resp, nil
+		}
+	}
+}
+
+func (s *service[Req, Resp]) String() string { return "failover " + strings.Join(s.names, ", ") }
+func (s *service[Req, Resp]) Unwrap() []any  { return s.below }
