@@ -1,0 +1,94 @@
+// Package ratelimit keeps calls within a quota: so many a second, and a small
+// burst.
+//
+// It is a token bucket. Tokens arrive at the rate, the bucket holds a burst of
+// them, and a call takes one. In any stretch of time, wherever it begins, no
+// more than rate × time + burst calls go through: there are no windows, and so
+// no double rate across the edge of two.
+//
+// A call that finds no token waits in a queue, first come, first served, if its
+// turn comes within its context's deadline and within Options.MaxWait. If not,
+// it is refused at once with an error that is [ErrLimited] and says when to
+// come again: its time is worth more to a retry, or to another replica, than to
+// a queue that it would leave empty-handed. A call whose context ends gives up
+// its place, and the others move up.
+//
+// The layer asks [turret.Ready] of what is below before a call queues and again
+// before it takes a token, and hands on what that says. Calls queueing for a
+// breaker that is open would spend their deadlines here, and a failover above
+// would learn too late that it is needed.
+//
+// In a stack it belongs inside the retry, so that retries cannot go past the
+// quota, and outside the breaker:
+//
+//	timeout → retry → rate limit → breaker → timeout of an attempt → service
+//
+// The quota is one process's. A fleet gives each its share, or keeps the count elsewhere behind a [Limiter] of its own.
+package ratelimit
+
+import (
+	"context"
+	"time"
+
+	"github.com/turretgo/turret"
+)
+
+// Layer returns the layer that o describes. It panics with o.Validate's error
+// if there is one.
+//
+// The layer makes a fresh [TokenBucket] each time it wraps a service, so two
+// stacks have a quota each, unless they share o.Limiter.
+func Layer[Req, Resp any](o Options) turret.Layer[Req, Resp] {
+	if err := o.Validate(); err != nil {
+		panic(err)
+	}
+	return func(next turret.Service[Req, Resp]) turret.Service[Req, Resp] {
+		limiter := o.limiter()
+		s := &service[Req, Resp]{
+			next:    next,
+			limiter: asReadyWaiter(limiter),
+			ready:   func() error { return turret.Ready(next) },
+			maxWait: o.MaxWait,
+			line:    o.describe(limiter),
+			below:   []any{next},
+		}
+		s.observer, _ = limiter.(observer)
+		s.checker, _ = limiter.(checker)
+		return s
+	}
+}
+
+type service[Req, Resp any] struct {
+	next     turret.Service[Req, Resp]
+	limiter  readyWaiter
+	observer observer // nil where the limiter does not learn
+	checker  checker  // nil where the limiter cannot tell
+	ready    func() error
+	maxWait  time.Duration
+	line     string
+	below    []any
+}
+
+func (s *service[Req, Resp]) Call(ctx context.Context, req Req) (Resp, error) {
+	if err := s.limiter.WaitReady(ctx, s.maxWait, s.ready); err != nil {
+		var none Resp
+		return none, err
+	}
+	resp, err := s.next.Call(ctx, req)
+	if s.observer != nil {
+		s.observer.Observe(ctx, err)
+	}
+	return resp, err
+}
+
+// Ready says whether a call without a deadline would be let in now: it would
+// not if the wait for a token is longer than MaxWait.
+func (s *service[Req, Resp]) Ready() error {
+	if s.checker == nil {
+		return nil
+	}
+	return s.checker.Check(s.maxWait)
+}
+
+func (s *service[Req, Resp]) String() string { return s.line }
+func (s *service[Req, Resp]) Unwrap() []any  { return s.below }
