@@ -31,6 +31,11 @@ func BenchmarkHandwritten(b *testing.B) {
 	}))
 }
 
+func BenchmarkLayerAdaptive(b *testing.B) {
+	limiter := ratelimit.NewAdaptive(ratelimit.AdaptiveOptions{Ceiling: unreached})
+	bench(b, ratelimit.Layer[int, int](ratelimit.Options{Limiter: limiter})(turret.ServiceFunc[int, int](echo)))
+}
+
 func bench(b *testing.B, svc turret.Service[int, int]) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()

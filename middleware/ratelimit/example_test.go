@@ -59,3 +59,21 @@ func ExampleTokenBucket() {
 	// decrypted <nil>
 	// true
 }
+
+// A limiter that slows down when the service says that it has had enough.
+func ExampleAdaptive() {
+	limiter := ratelimit.NewAdaptive(ratelimit.AdaptiveOptions{Ceiling: 500, Floor: 10})
+
+	busy := turret.WithClass(errors.New("ThrottlingException"), turret.Throttled)
+	svc := turret.With(turret.NewBuilder[string, string](), ratelimit.Layer, ratelimit.Options{Limiter: limiter}).
+		ServiceFunc(func(context.Context, string) (string, error) { return "", busy })
+
+	fmt.Println(limiter.Rate())
+	_, err := svc.Call(context.Background(), "digest")
+	fmt.Println(err)
+	fmt.Println(limiter.Rate())
+	// Output:
+	// 500
+	// ThrottlingException
+	// 350
+}

@@ -6,7 +6,7 @@ import (
 )
 
 // Limiter hands out leave to call. It is what [Layer] waits on, and what stacks
-// share to share a quota. [TokenBucket] is a Limiter; a fleet's,
+// share to share a quota. [TokenBucket] and [Adaptive] are Limiters; a fleet's,
 // which counts in one place for many processes, is another.
 //
 // A Limiter may have more methods, which Layer uses where it finds them:

@@ -23,7 +23,8 @@
 //
 //	timeout → retry → rate limit → breaker → timeout of an attempt → service
 //
-// The quota is one process's. A fleet gives each its share, or keeps the count elsewhere behind a [Limiter] of its own.
+// The quota is one process's. A fleet gives each its share, finds it with
+// [Adaptive], or keeps the count elsewhere behind a [Limiter] of its own.
 package ratelimit
 
 import (
