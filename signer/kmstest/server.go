@@ -1,0 +1,225 @@
+package kmstest
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"regexp"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+)
+
+const (
+	account       = "111122223333" // the account of AWS's own documentation
+	primaryRegion = "us-east-1"
+)
+
+// A Server is the KMS of one Region. All its methods are safe for concurrent use.
+type Server struct {
+	region string
+	family *family
+	http   *http.Server
+	memory *memListener
+	faults injector
+	stats  recorder
+
+	// Guarded by family.mu, as an operation may look at several Regions.
+	keys    map[string]*key   // by key id
+	aliases map[string]string // key ids, by "alias/…"
+
+	done  chan struct{}  // closed by Close: nobody waits any longer
+	conns sync.WaitGroup // one a connection, until its goroutine is about to end
+
+	mu       sync.Mutex
+	serving  sync.WaitGroup // one a listener
+	endpoint string         // empty until asked for
+	closed   bool
+}
+
+// A family is a Server and its Replicas: one account, in several Regions.
+type family struct {
+	mu      sync.Mutex
+	servers map[string]*Server // by Region
+	shared  []*material        // keys that every Region has: those made by Server.CreateKey
+	closed  bool               // the primary was closed; Replicas made from now on are born closed
+}
+
+// NewServer starts a server for Region us-east-1 of account 111122223333. It
+// has no keys, no faults and no quota. The caller should Close it when finished.
+func NewServer() *Server {
+	f := &family{servers: make(map[string]*Server)}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.server(primaryRegion)
+}
+
+// Replica is the same account in another Region. Every key that
+// [Server.CreateKey] makes, in whatever Region and before or after, is there too
+// with the same id and the same material; a key made over the wire comes there
+// through ReplicateKey. Aliases, key states, denials, faults, quota and Stats are
+// each Region's own.
+//
+// Asked twice for the same Region, it gives the same server; asked for the
+// server's own, the server itself. Closing the server that NewServer made closes
+// its replicas, too. Replica panics if region does not look like a Region's name.
+func (s *Server) Replica(region string) *Server {
+	if !regionName.MatchString(region) {
+		panic(fmt.Sprintf("kmstest: Replica: %q is not the name of a Region, such as eu-west-1", region))
+	}
+	s.family.mu.Lock()
+	defer s.family.mu.Unlock()
+	return s.family.server(region)
+}
+
+var regionName = regexp.MustCompile(`^[a-z]+(-[a-z]+){1,3}-[0-9]+$`)
+
+// server finds or starts the server of a Region. The caller holds f.mu.
+func (f *family) server(region string) *Server {
+	if s, ok := f.servers[region]; ok {
+		return s
+	}
+	s := &Server{
+		region:  region,
+		family:  f,
+		memory:  newMemListener(),
+		keys:    make(map[string]*key),
+		aliases: make(map[string]string),
+		done:    make(chan struct{}),
+	}
+	s.http = &http.Server{
+		Handler:     http.HandlerFunc(s.serve),
+		ConnContext: withConn,
+		ConnState:   s.trackConn,
+	}
+	for _, m := range f.shared {
+		s.addKey(m, time.Time{})
+	}
+	f.servers[region] = s
+	if f.closed {
+		s.shut()
+	}
+	s.start(s.memory)
+	return s
+}
+
+// start serves connections from ln until Close.
+func (s *Server) start(ln net.Listener) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.startLocked(ln)
+}
+
+func (s *Server) startLocked(ln net.Listener) {
+	if s.closed {
+		ln.Close()
+		return
+	}
+	s.serving.Go(func() { s.http.Serve(ln) })
+}
+
+func (s *Server) trackConn(_ net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		s.stats.connected()
+		s.conns.Add(1)
+	case http.StateClosed:
+		s.conns.Done()
+	}
+}
+
+// Close ends the server: requests that hang or are being delayed get no answer,
+// connections are closed, and every goroutine of the server has ended when it
+// returns. Clients' idle connections see the other end close and go, too. Closing
+// again does nothing.
+func (s *Server) Close() {
+	s.family.mu.Lock()
+	servers := []*Server{s}
+	if s.region == primaryRegion {
+		s.family.closed = true
+		for _, replica := range s.family.servers {
+			servers = append(servers, replica)
+		}
+	}
+	s.family.mu.Unlock()
+
+	for _, server := range servers {
+		server.shut()
+	}
+}
+
+// shut closes this server alone.
+func (s *Server) shut() {
+	s.mu.Lock()
+	if !s.closed {
+		s.closed = true
+		close(s.done)
+	}
+	s.mu.Unlock()
+
+	s.http.Close() // waits for no request, but done has ended those that wait
+	s.serving.Wait()
+	s.conns.Wait()
+}
+
+// Region is the AWS Region that the server plays: us-east-1, unless it is a [Server.Replica].
+func (s *Server) Region() string { return s.region }
+
+// Endpoint is the server's address on the loopback interface, such as
+// http://127.0.0.1:40123, for what cannot use [Server.Client]. The first call
+// starts listening there; until then the server has no goroutine that waits for
+// the network, which would keep a synctest bubble's clock from advancing. Inside
+// a bubble, use Client. After Close, connections to it are refused.
+//
+// It panics if the machine does not let it listen.
+func (s *Server) Endpoint() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.endpoint == "" {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			panic(fmt.Sprintf("kmstest: Endpoint: %v", err))
+		}
+		s.endpoint = "http://" + ln.Addr().String()
+		s.startLocked(ln)
+	}
+	return s.endpoint
+}
+
+// Client makes a client of this server that reaches it through memory. It has
+// static credentials that are good for nothing, connections of its own, and
+// otherwise the SDK's defaults, retries included: three attempts. Every kms call
+// takes options to change that, as does [kms.New] for another client made of
+// Client().Options().
+//
+// It may be used inside a testing/synctest bubble when the server was made there.
+func (s *Server) Client() *kms.Client {
+	return kms.New(kms.Options{
+		Region:       s.region,
+		Credentials:  credentials.NewStaticCredentialsProvider("AKIDKMSTEST", "kmstest", ""),
+		BaseEndpoint: aws.String("http://kms." + s.region + ".test"), // nobody resolves it: see dial
+	}, func(o *kms.Options) {
+		// The SDK's own client, timeouts and pool sizes included, but for the way
+		// it connects. kms.New sets a dialer of its own, so this comes after it.
+		o.HTTPClient = o.HTTPClient.(*awshttp.BuildableClient).WithTransportOptions(func(t *http.Transport) {
+			t.Proxy = nil
+			t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return s.memory.dial(ctx) }
+		})
+	})
+}
+
+// ARN is the key's Amazon Resource Name in this server's Region. It need not
+// exist: a test may want the name of a missing key.
+func (s *Server) ARN(keyID string) string {
+	return s.arn("key/" + keyID)
+}
+
+// arn names a resource of this account and Region: "key/…" or "alias/…".
+func (s *Server) arn(resource string) string {
+	return "arn:aws:kms:" + s.region + ":" + account + ":" + resource
+}
