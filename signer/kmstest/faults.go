@@ -61,7 +61,7 @@ func (f Faults) validate() error {
 		{"Throttle", f.Throttle}, {"Internal", f.Internal}, {"Reset", f.Reset}, {"Hang", f.Hang}, {"Corrupt", f.Corrupt},
 	} {
 		if !(p.value >= 0 && p.value <= 1) { // so put, it holds for NaN
-			return fmt.Errorf("%s is %v: a probability is from 0 to 1", p.name, p.value)
+			return fmt.Errorf("the probability %s is %v: want 0 to 1", p.name, p.value)
 		}
 		sum += p.value
 	}
@@ -69,7 +69,7 @@ func (f Faults) validate() error {
 		return fmt.Errorf("the probabilities add up to %v: a request meets one fault at most, so 1 is the limit", sum)
 	}
 	if !(f.Quota >= 0) {
-		return fmt.Errorf("Quota is %v: a rate is not negative", float64(f.Quota))
+		return fmt.Errorf("the rate Quota is %v: want 0 or more", float64(f.Quota))
 	}
 	return nil
 }

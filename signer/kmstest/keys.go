@@ -5,9 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/hex"
-	"regexp"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
@@ -24,7 +22,6 @@ type material struct {
 	multiRegion bool
 	primary     string // the Region it was made in
 	created     time.Time
-	description string
 
 	private crypto.Signer // nil for a symmetric key
 	public  []byte        // DER of its SubjectPublicKeyInfo
@@ -38,11 +35,12 @@ type material struct {
 // A key is a material in one Region. It is guarded by the family's mutex.
 type key struct {
 	*material
-	arn      string
-	disabled bool
-	denied   bool
-	readyAt  time.Time // Creating until then
-	deleteAt time.Time // PendingDeletion until then, gone afterwards; zero for a key that stays
+	arn         string
+	description string
+	disabled    bool
+	denied      bool
+	readyAt     time.Time // Creating until then
+	deleteAt    time.Time // PendingDeletion until then, gone afterwards; zero for a key that stays
 }
 
 // state is the key's state as of now.
@@ -80,9 +78,9 @@ func (k *key) settled(now time.Time) error {
 	return nil
 }
 
-// CreateKey makes a key and gives its id. It can sign, and only a
-// SYMMETRIC_DEFAULT key cannot: that is for encryption. For keys of other usages
-// use the operation of [Server.Client].
+// CreateKey makes a key and gives its id. The key is for signing, except that
+// SYMMETRIC_DEFAULT, which cannot sign, is for encryption. A key of another usage,
+// or for one Region only, is to be had over the wire, with CreateKey of [Server.Client].
 //
 // It is a multi-Region key, with an id such as mrk-1234abcd12ab34cd56ef1234567890ab,
 // and every [Server.Replica] has it at once. The key is a fresh one, which for RSA
@@ -157,21 +155,9 @@ func (s *Server) addKey(m *material, readyAt time.Time) *key {
 	return k
 }
 
-// SetAlias makes an alias of this Region for a key, or moves it to the key if it
-// exists. The alias begins with "alias/". Moved, it is another key's name from the
-// next request on, which is what a signer that went on using it would sign with.
-//
-// It panics if the alias is no name for one or there is no such key.
-func (s *Server) SetAlias(alias, keyID string) {
-	if err := checkAlias(alias); err != nil {
-		panic("kmstest: SetAlias: " + err.Error())
-	}
-	s.mustUpdate("SetAlias", keyID, func(k *key) { s.aliases[alias] = k.id })
-}
-
-// Deny has every request for the key, by whatever name it goes, refused with an
-// AccessDeniedException in this Region, until Allow. It panics if there is no such
-// key.
+// Deny refuses, until Allow, every request for the key in this Region, by
+// whatever name it goes, with an AccessDeniedException. It panics if there is no
+// such key.
 func (s *Server) Deny(keyID string) {
 	s.mustUpdate("Deny", keyID, func(k *key) { k.denied = true })
 }
@@ -190,94 +176,4 @@ func (s *Server) mustUpdate(method, keyID string, change func(*key)) {
 		panic("kmstest: " + method + ": " + err.Error())
 	}
 	change(k)
-}
-
-// lookup finds the key that an operation names, if it is allowed to. The caller
-// holds family.mu.
-func (s *Server) lookup(op, name string) (*key, error) {
-	k, err := s.find(op, name)
-	if err != nil {
-		return nil, err
-	}
-	if k.denied {
-		return nil, errDenied(op, k.arn, "no resource-based policy allows the kms:"+op+" action")
-	}
-	return k, nil
-}
-
-var keyIDPattern = regexp.MustCompile(`^(mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$`)
-
-// find resolves a key's id, its ARN, an alias or an alias's ARN. The caller holds
-// family.mu.
-func (s *Server) find(op, name string) (*key, error) {
-	resource := name
-	if strings.HasPrefix(name, "arn:") {
-		// arn:aws:kms:us-east-1:111122223333:key/…
-		parts := strings.SplitN(name, ":", 6)
-		if len(parts) < 6 || parts[1] != "aws" || parts[2] != "kms" {
-			return nil, errNotFound("Invalid arn %s", name)
-		}
-		if parts[3] != s.region {
-			return nil, errNotFound("Invalid arn %s", parts[3])
-		}
-		if parts[4] != account {
-			return nil, errDenied(op, name, "the resource does not exist in this Region, no resource-based policies allow access, or a resource-based policy explicitly denies access")
-		}
-		resource = parts[5]
-		if !strings.HasPrefix(resource, "key/") && !strings.HasPrefix(resource, "alias/") {
-			return nil, errNotFound("Invalid arn %s", name)
-		}
-	} else if !strings.HasPrefix(name, "alias/") {
-		if !keyIDPattern.MatchString(strings.ToLower(name)) {
-			return nil, errNotFound("Invalid keyId %s", name)
-		}
-		resource = "key/" + name
-	}
-
-	if id, isKey := strings.CutPrefix(resource, "key/"); !isKey {
-		if k := s.aliased(resource); k != nil {
-			return k, nil
-		}
-		return nil, errNotFound("Alias %s is not found.", s.arn(resource))
-	} else if k := s.existing(id); k != nil {
-		return k, nil
-	}
-	return nil, errNotFound("Key '%s' does not exist", s.arn(resource))
-}
-
-// existing is the key of that id, nil if there is none or its waiting period
-// before deletion is over. The caller holds family.mu.
-func (s *Server) existing(id string) *key {
-	k := s.keys[id]
-	if k == nil || !k.deleteAt.IsZero() && !time.Now().Before(k.deleteAt) {
-		return nil
-	}
-	return k
-}
-
-// aliased is the key that an alias stands for, nil if there is none: an alias is
-// deleted with its key. The caller holds family.mu.
-func (s *Server) aliased(alias string) *key {
-	return s.existing(s.aliases[alias])
-}
-
-func errDenied(op, arn, because string) *apiError {
-	return refuse("AccessDeniedException",
-		"User: arn:aws:iam::%s:user/kmstest is not authorized to perform: kms:%s on resource: %s because %s",
-		account, op, arn, because)
-}
-
-var aliasPattern = regexp.MustCompile(`^alias/[a-zA-Z0-9:/_-]{1,250}$`)
-
-// checkAlias refuses what cannot be the name of an alias of the customer's.
-func checkAlias(alias string) error {
-	switch {
-	case !strings.HasPrefix(alias, "alias/"):
-		return errValidation("Invalid identifier: %q does not begin with alias/", alias)
-	case !aliasPattern.MatchString(alias):
-		return errValidation("1 validation error detected: Value '%s' at 'aliasName' failed to satisfy constraint: Member must satisfy regular expression pattern: ^[a-zA-Z0-9:/_-]+$ and have length less than or equal to 256", alias)
-	case strings.HasPrefix(alias, "alias/aws/"):
-		return refuse("NotAuthorizedException", "%s is reserved for AWS managed keys", alias)
-	}
-	return nil
 }

@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"regexp"
 	"sync"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
@@ -42,80 +40,15 @@ type Server struct {
 	closed   bool
 }
 
-// A family is a Server and its Replicas: one account, in several Regions.
-type family struct {
-	mu      sync.Mutex
-	servers map[string]*Server // by Region
-	shared  []*material        // keys that every Region has: those made by Server.CreateKey
-	closed  bool               // the primary was closed; Replicas made from now on are born closed
-}
-
 // NewServer starts a server for Region us-east-1 of account 111122223333. It
 // has no keys, no faults and no quota. The caller should Close it when finished.
 func NewServer() *Server {
 	f := &family{servers: make(map[string]*Server)}
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	return f.server(primaryRegion)
 }
 
-// Replica is the same account in another Region. Every key that
-// [Server.CreateKey] makes, in whatever Region and before or after, is there too
-// with the same id and the same material; a key made over the wire comes there
-// through ReplicateKey. Aliases, key states, denials, faults, quota and Stats are
-// each Region's own.
-//
-// Asked twice for the same Region, it gives the same server; asked for the
-// server's own, the server itself. Closing the server that NewServer made closes
-// its replicas, too. Replica panics if region does not look like a Region's name.
-func (s *Server) Replica(region string) *Server {
-	if !regionName.MatchString(region) {
-		panic(fmt.Sprintf("kmstest: Replica: %q is not the name of a Region, such as eu-west-1", region))
-	}
-	s.family.mu.Lock()
-	defer s.family.mu.Unlock()
-	return s.family.server(region)
-}
-
-var regionName = regexp.MustCompile(`^[a-z]+(-[a-z]+){1,3}-[0-9]+$`)
-
-// server finds or starts the server of a Region. The caller holds f.mu.
-func (f *family) server(region string) *Server {
-	if s, ok := f.servers[region]; ok {
-		return s
-	}
-	s := &Server{
-		region:  region,
-		family:  f,
-		memory:  newMemListener(),
-		keys:    make(map[string]*key),
-		aliases: make(map[string]string),
-		done:    make(chan struct{}),
-	}
-	s.http = &http.Server{
-		Handler:     http.HandlerFunc(s.serve),
-		ConnContext: withConn,
-		ConnState:   s.trackConn,
-	}
-	for _, m := range f.shared {
-		s.addKey(m, time.Time{})
-	}
-	f.servers[region] = s
-	if f.closed {
-		s.shut()
-	}
-	s.start(s.memory)
-	return s
-}
-
-// start serves connections from ln until Close.
+// start serves connections from ln until Close. The caller holds s.mu.
 func (s *Server) start(ln net.Listener) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.startLocked(ln)
-}
-
-func (s *Server) startLocked(ln net.Listener) {
 	if s.closed {
 		ln.Close()
 		return
@@ -186,30 +119,30 @@ func (s *Server) Endpoint() string {
 			panic(fmt.Sprintf("kmstest: Endpoint: %v", err))
 		}
 		s.endpoint = "http://" + ln.Addr().String()
-		s.startLocked(ln)
+		s.start(ln)
 	}
 	return s.endpoint
 }
 
 // Client makes a client of this server that reaches it through memory. It has
-// static credentials that are good for nothing, connections of its own, and
-// otherwise the SDK's defaults, retries included: three attempts. Every kms call
-// takes options to change that, as does [kms.New] for another client made of
-// Client().Options().
+// credentials that are good for nothing, connections of its own, and otherwise
+// the SDK's defaults, of which the retries matter most: it makes three attempts, so
+// one call may be several requests in the Stats. The options of a call change that.
 //
-// It may be used inside a testing/synctest bubble when the server was made there.
+// It may be used inside a testing/synctest bubble if the server was made there.
 func (s *Server) Client() *kms.Client {
 	return kms.New(kms.Options{
 		Region:       s.region,
 		Credentials:  credentials.NewStaticCredentialsProvider("AKIDKMSTEST", "kmstest", ""),
-		BaseEndpoint: aws.String("http://kms." + s.region + ".test"), // nobody resolves it: see dial
+		BaseEndpoint: aws.String("http://kms." + s.region + ".test"), // nobody resolves it: see DialContext
 	}, func(o *kms.Options) {
-		// The SDK's own client, timeouts and pool sizes included, but for the way
-		// it connects. kms.New sets a dialer of its own, so this comes after it.
+		// The SDK's own HTTP client, timeouts and pool sizes included, but for the way
+		// it connects. kms.New gives a BuildableClient a dialer of its own, so this
+		// comes after that, and leaves a client that another kms.New lets be.
 		o.HTTPClient = o.HTTPClient.(*awshttp.BuildableClient).WithTransportOptions(func(t *http.Transport) {
 			t.Proxy = nil
 			t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return s.memory.dial(ctx) }
-		})
+		}).Freeze()
 	})
 }
 

@@ -1,9 +1,9 @@
 package kmstest_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/sha256"
-	"crypto/x509"
+	"context"
+	"net/http"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,7 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
-	"github.com/stretchr/testify/require"
+	"github.com/stretchr/testify/assert"
 	"go.uber.org/goleak"
 
 	"github.com/turretgo/turret/signer/kmstest"
@@ -22,15 +22,14 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// newServer makes a server that the test closes.
+// newServer makes a server that is closed with the test.
 func newServer(t *testing.T) *kmstest.Server {
-	t.Helper()
 	srv := kmstest.NewServer()
 	t.Cleanup(srv.Close)
 	return srv
 }
 
-// overTCP makes a client as any program would, with the server's URL.
+// overTCP makes a client as any program would, with nothing but the server's URL.
 func overTCP(srv *kmstest.Server) *kms.Client {
 	return kms.New(kms.Options{
 		Region:       srv.Region(),
@@ -39,56 +38,133 @@ func overTCP(srv *kmstest.Server) *kms.Client {
 	})
 }
 
-// once switches the SDK's retries off.
+// once is the option of a call that is one request, whatever comes of it.
 func once(o *kms.Options) { o.Retryer = aws.NopRetryer{} }
 
-func TestBothTransportsSign(t *testing.T) {
-	srv := newServer(t)
-	id := srv.CreateKey(types.KeySpecEccNistP256)
-	for name, client := range map[string]*kms.Client{"memory": srv.Client(), "loopback": overTCP(srv)} {
-		t.Run(name, func(t *testing.T) {
-			pub, err := client.GetPublicKey(t.Context(), &kms.GetPublicKeyInput{KeyId: &id})
-			require.NoError(t, err)
-			digest := sha256.Sum256([]byte("message"))
-			out, err := client.Sign(t.Context(), &kms.SignInput{
-				KeyId:            &id,
-				Message:          digest[:],
-				MessageType:      types.MessageTypeDigest,
-				SigningAlgorithm: types.SigningAlgorithmSpecEcdsaSha256,
-			})
-			require.NoError(t, err)
-			require.Equal(t, srv.ARN(id), *out.KeyId)
-			key, err := x509.ParsePKIXPublicKey(pub.PublicKey)
-			require.NoError(t, err)
-			require.True(t, ecdsa.VerifyASN1(key.(*ecdsa.PublicKey), digest[:], out.Signature))
-		})
-	}
+// signWith signs the same message with a P-256 key, in one request.
+func signWith(ctx context.Context, client *kms.Client, keyID string) (*kms.SignOutput, error) {
+	return client.Sign(ctx, &kms.SignInput{
+		KeyId:            &keyID,
+		Message:          []byte("message"),
+		SigningAlgorithm: types.SigningAlgorithmSpecEcdsaSha256,
+	}, once)
 }
 
-func TestHourLongOutage(t *testing.T) {
+// TestSynctest runs an hour's outage, with the SDK's own retries and their
+// backoff, and ends a moment later.
+func TestSynctest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := kmstest.NewServer()
 		defer srv.Close()
 		id := srv.CreateKey(types.KeySpecEccNistP256)
 		client := srv.Client()
-		sign := func() error {
+
+		srv.Inject(kmstest.Faults{
+			Down:    true,
+			Latency: kmstest.LogNormal(15*time.Millisecond, 400*time.Millisecond),
+		})
+		start := time.Now()
+		time.AfterFunc(time.Hour, func() { srv.Inject(kmstest.Faults{}) })
+
+		failures := 0
+		for {
 			_, err := client.Sign(t.Context(), &kms.SignInput{
 				KeyId:            &id,
 				Message:          []byte("message"),
 				SigningAlgorithm: types.SigningAlgorithmSpecEcdsaSha256,
 			})
-			return err
-		}
-		start := time.Now()
-		srv.Inject(kmstest.Faults{Down: true, Latency: kmstest.LogNormal(15*time.Millisecond, 400*time.Millisecond)})
-		time.AfterFunc(time.Hour, func() { srv.Inject(kmstest.Faults{}) })
-		failures := 0
-		for sign() != nil {
+			if err == nil {
+				break
+			}
 			failures++
-			<-time.After(5 * time.Second)
+			<-time.After(10 * time.Second)
 		}
-		require.GreaterOrEqual(t, time.Since(start), time.Hour)
-		require.Greater(t, failures, 100)
-		t.Log(time.Since(start), "\n", srv.Stats())
+		assert.InDelta(t, time.Hour, time.Since(start), float64(time.Minute))
+		assert.Greater(t, failures, 300)
+		counts := srv.Stats().Op("Sign")
+		assert.Greater(t, counts.Requests, failures+1, "the SDK retries")
+		assert.Equal(t, kmstest.Counts{Requests: counts.Requests, OK: 1, Unavailable: counts.Requests - 1}, counts)
+	})
+}
+
+func TestManyClientsAtOnce(t *testing.T) {
+	srv := newServer(t)
+	id := srv.CreateKey(types.KeySpecEccNistP256)
+	shared := srv.Client()
+	const goroutines, each = 200, 3
+
+	var wg sync.WaitGroup
+	for range goroutines {
+		wg.Go(func() {
+			for range each {
+				_, err := signWith(t.Context(), shared, id)
+				assert.NoError(t, err)
+			}
+		})
+	}
+	wg.Wait()
+	assert.Equal(t, kmstest.Counts{Requests: goroutines * each, OK: goroutines * each}, srv.Stats().Op("Sign"))
+}
+
+func TestCloseEndsWhatHangs(t *testing.T) {
+	for name, client := range map[string]func(*kmstest.Server) *kms.Client{
+		"memory":   (*kmstest.Server).Client,
+		"loopback": overTCP,
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := kmstest.NewServer()
+			id := srv.CreateKey(types.KeySpecEccNistP256)
+			arrived := make(chan struct{})
+			srv.Inject(kmstest.Faults{Hang: 1, Latency: arrival(arrived)})
+			failed := make(chan error)
+			go func() {
+				_, err := signWith(context.Background(), client(srv), id)
+				failed <- err
+			}()
+			<-arrived
+			srv.Close()
+			assert.Error(t, <-failed)
+			srv.Close() // and again
+			c := srv.Stats().Op("Sign")
+			assert.Equal(t, 1, c.Requests)
+			// Close may catch it before the fault does.
+			assert.Equal(t, 1, c.Hung+c.Canceled, c)
+		})
+	}
+}
+
+func TestClosed(t *testing.T) {
+	srv := kmstest.NewServer()
+	id := srv.CreateKey(types.KeySpecEccNistP256)
+	url := srv.Endpoint()
+	srv.Close()
+
+	_, err := signWith(t.Context(), srv.Client(), id)
+	assert.ErrorContains(t, err, "connection refused")
+	_, err = http.Get(url)
+	assert.ErrorContains(t, err, "refused")
+	assert.Equal(t, url, srv.Endpoint())
+
+	late := srv.Replica("eu-west-1")
+	_, err = signWith(t.Context(), late.Client(), id)
+	assert.ErrorContains(t, err, "connection refused", "a replica made after Close")
+	_, err = http.Get(late.Endpoint())
+	assert.ErrorContains(t, err, "refused")
+}
+
+// A client made from the options of another keeps its connections in memory.
+func TestClientOptionsMakeClients(t *testing.T) {
+	srv := newServer(t)
+	id := srv.CreateKey(types.KeySpecEccNistP256)
+	_, err := signWith(t.Context(), kms.New(srv.Client().Options()), id)
+	assert.NoError(t, err)
+}
+
+func TestEndpointIsLazy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := kmstest.NewServer()
+		defer srv.Close()
+		// Waits for ever, were anything in the bubble blocked in the network.
+		<-time.After(time.Hour)
 	})
 }

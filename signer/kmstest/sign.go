@@ -22,8 +22,9 @@ type signingRequest struct {
 	DryRun           bool
 }
 
-// constraints is what the API's model demands, whatever the key.
-func (in *signingRequest) constraints() constraints {
+// check fills in what was left out and says what the API's model forbids,
+// whatever the key.
+func (in *signingRequest) check() constraints {
 	var c constraints
 	c.length("keyId", in.KeyID, 1, maxKeyID)
 	c.blob("message", in.Message, maxMessage)
@@ -48,7 +49,7 @@ func (out *signOutput) corrupt() {
 }
 
 func (s *Server) sign(in signingRequest) (*signOutput, error) {
-	if err := in.constraints().err(); err != nil {
+	if err := in.check().err(); err != nil {
 		return nil, err
 	}
 	k, alg, input, err := s.signingKey("Sign", in)
@@ -74,7 +75,7 @@ type verifyOutput struct {
 }
 
 func (s *Server) verify(in verifyInput) (*verifyOutput, error) {
-	c := in.constraints()
+	c := in.check()
 	c.blob("signature", in.Signature, maxSignature)
 	if err := c.err(); err != nil {
 		return nil, err

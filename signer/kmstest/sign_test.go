@@ -1,0 +1,183 @@
+package kmstest_test
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"crypto/sha512"
+	"crypto/x509"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const message = "to be signed"
+
+// publicKey gets a key over the wire, as its user would.
+func publicKey(t *testing.T, client *kms.Client, keyID string) (crypto.PublicKey, *kms.GetPublicKeyOutput) {
+	t.Helper()
+	out, err := client.GetPublicKey(t.Context(), &kms.GetPublicKeyInput{KeyId: &keyID})
+	require.NoError(t, err)
+	pub, err := x509.ParsePKIXPublicKey(out.PublicKey)
+	require.NoError(t, err)
+	return pub, out
+}
+
+func digest(h crypto.Hash, data []byte) []byte {
+	d := h.New()
+	d.Write(data)
+	return d.Sum(nil)
+}
+
+// checkSignature verifies with Go's own cryptography, told by the algorithm's name
+// what to do.
+func checkSignature(t *testing.T, pub crypto.PublicKey, alg types.SigningAlgorithmSpec, message, sig []byte) {
+	t.Helper()
+	name := string(alg)
+	hash := crypto.SHA512
+	switch {
+	case strings.HasSuffix(name, "SHA_256"):
+		hash = crypto.SHA256
+	case strings.HasSuffix(name, "SHA_384"):
+		hash = crypto.SHA384
+	}
+	switch pub := pub.(type) {
+	case *rsa.PublicKey:
+		if strings.HasPrefix(name, "RSASSA_PSS") {
+			// SaltLength exactly the hash's: Auto would take any.
+			opts := &rsa.PSSOptions{SaltLength: hash.Size()}
+			assert.NoError(t, rsa.VerifyPSS(pub, hash, digest(hash, message), sig, opts))
+			return
+		}
+		assert.NoError(t, rsa.VerifyPKCS1v15(pub, hash, digest(hash, message), sig))
+	case *ecdsa.PublicKey:
+		assert.True(t, ecdsa.VerifyASN1(pub, digest(hash, message), sig))
+	case ed25519.PublicKey:
+		assert.True(t, ed25519.Verify(pub, message, sig))
+	default:
+		t.Fatalf("a public key of type %T", pub)
+	}
+}
+
+func TestSign(t *testing.T) {
+	srv := newServer(t)
+	client := srv.Client()
+	rsaAlgorithms := []types.SigningAlgorithmSpec{
+		"RSASSA_PKCS1_V1_5_SHA_256", "RSASSA_PKCS1_V1_5_SHA_384", "RSASSA_PKCS1_V1_5_SHA_512",
+		"RSASSA_PSS_SHA_256", "RSASSA_PSS_SHA_384", "RSASSA_PSS_SHA_512",
+	}
+	for _, tt := range []struct {
+		spec       types.KeySpec
+		algorithms []types.SigningAlgorithmSpec
+		slow       bool
+	}{
+		{spec: "RSA_2048", algorithms: rsaAlgorithms},
+		{spec: "RSA_3072", algorithms: rsaAlgorithms, slow: true},
+		{spec: "RSA_4096", algorithms: rsaAlgorithms, slow: true},
+		{spec: "ECC_NIST_P256", algorithms: []types.SigningAlgorithmSpec{"ECDSA_SHA_256"}},
+		{spec: "ECC_NIST_P384", algorithms: []types.SigningAlgorithmSpec{"ECDSA_SHA_384"}},
+		{spec: "ECC_NIST_P521", algorithms: []types.SigningAlgorithmSpec{"ECDSA_SHA_512"}},
+		{spec: "ECC_NIST_EDWARDS25519", algorithms: []types.SigningAlgorithmSpec{"ED25519_SHA_512", "ED25519_PH_SHA_512"}},
+	} {
+		t.Run(string(tt.spec), func(t *testing.T) {
+			if tt.slow && testing.Short() {
+				t.Skip("making the key takes long")
+			}
+			id := srv.CreateKey(tt.spec)
+			pub, described := publicKey(t, client, id)
+			assert.Equal(t, srv.ARN(id), *described.KeyId)
+			assert.Equal(t, tt.spec, described.KeySpec)
+			assert.Equal(t, types.KeyUsageTypeSignVerify, described.KeyUsage)
+			assert.Equal(t, tt.algorithms, described.SigningAlgorithms)
+
+			for _, alg := range tt.algorithms {
+				if strings.HasPrefix(string(alg), "ED25519") {
+					continue // TestSignEd25519
+				}
+				hash := map[string]crypto.Hash{"256": crypto.SHA256, "384": crypto.SHA384, "512": crypto.SHA512}[string(alg)[len(alg)-3:]]
+				for kind, msg := range map[types.MessageType][]byte{
+					"":                      []byte(message), // RAW
+					types.MessageTypeRaw:    []byte(message),
+					types.MessageTypeDigest: digest(hash, []byte(message)),
+				} {
+					out, err := client.Sign(t.Context(), &kms.SignInput{KeyId: &id, Message: msg, MessageType: kind, SigningAlgorithm: alg})
+					require.NoError(t, err, "%s %s", alg, kind)
+					assert.Equal(t, srv.ARN(id), *out.KeyId)
+					assert.Equal(t, alg, out.SigningAlgorithm)
+					checkSignature(t, pub, alg, []byte(message), out.Signature)
+
+					valid, err := client.Verify(t.Context(), &kms.VerifyInput{KeyId: &id, Message: msg, MessageType: kind, SigningAlgorithm: alg, Signature: out.Signature})
+					require.NoError(t, err, "%s %s", alg, kind)
+					assert.True(t, valid.SignatureValid)
+					assert.Equal(t, srv.ARN(id), *valid.KeyId)
+				}
+			}
+		})
+	}
+}
+
+func TestSignEd25519(t *testing.T) {
+	srv := newServer(t)
+	client := srv.Client()
+	id := srv.CreateKey(types.KeySpecEccNistEdwards25519)
+	pub, _ := publicKey(t, client, id)
+
+	out, err := client.Sign(t.Context(), &kms.SignInput{
+		KeyId: &id, Message: []byte(message), MessageType: types.MessageTypeRaw,
+		SigningAlgorithm: types.SigningAlgorithmSpecEd25519Sha512,
+	})
+	require.NoError(t, err)
+	checkSignature(t, pub, types.SigningAlgorithmSpecEd25519Sha512, []byte(message), out.Signature)
+
+	// KMS hashes a digest once more, so it is a signature over the digest.
+	given := sha512.Sum512([]byte(message))
+	out, err = client.Sign(t.Context(), &kms.SignInput{
+		KeyId: &id, Message: given[:], MessageType: types.MessageTypeDigest,
+		SigningAlgorithm: types.SigningAlgorithmSpecEd25519PhSha512,
+	})
+	require.NoError(t, err)
+	prehash := &ed25519.Options{Hash: crypto.SHA512}
+	twice := sha512.Sum512(given[:])
+	assert.NoError(t, ed25519.VerifyWithOptions(pub.(ed25519.PublicKey), twice[:], out.Signature, prehash))
+	assert.Error(t, ed25519.VerifyWithOptions(pub.(ed25519.PublicKey), given[:], out.Signature, prehash))
+
+	valid, err := client.Verify(t.Context(), &kms.VerifyInput{
+		KeyId: &id, Message: given[:], MessageType: types.MessageTypeDigest, Signature: out.Signature,
+		SigningAlgorithm: types.SigningAlgorithmSpecEd25519PhSha512,
+	})
+	require.NoError(t, err)
+	assert.True(t, valid.SignatureValid)
+}
+
+func TestVerifyRefusesAnotherMessage(t *testing.T) {
+	srv := newServer(t)
+	client := srv.Client()
+	for spec, alg := range map[types.KeySpec]types.SigningAlgorithmSpec{
+		types.KeySpecRsa2048:             types.SigningAlgorithmSpecRsassaPssSha256,
+		types.KeySpecEccNistP256:         types.SigningAlgorithmSpecEcdsaSha256,
+		types.KeySpecEccNistEdwards25519: types.SigningAlgorithmSpecEd25519Sha512,
+	} {
+		id := srv.CreateKey(spec)
+		out, err := client.Sign(t.Context(), &kms.SignInput{KeyId: &id, Message: []byte(message), SigningAlgorithm: alg})
+		require.NoError(t, err)
+		_, err = client.Verify(t.Context(), &kms.VerifyInput{KeyId: &id, Message: []byte("another"), SigningAlgorithm: alg, Signature: out.Signature})
+		var invalid *types.KMSInvalidSignatureException
+		assert.True(t, errors.As(err, &invalid), "%s: %v", spec, err)
+	}
+}
+
+// A Server makes the keys it says it makes, and no others.
+func TestCreateKeyPanics(t *testing.T) {
+	srv := newServer(t)
+	for _, spec := range []types.KeySpec{types.KeySpecEccSecgP256k1, types.KeySpecMlDsa44, "NONESUCH"} {
+		assert.PanicsWithValue(t,
+			"kmstest: CreateKey: UnsupportedOperationException: KeySpec "+string(spec)+" is not supported by this server.",
+			func() { srv.CreateKey(spec) })
+	}
+}
