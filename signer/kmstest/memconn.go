@@ -1,55 +1,78 @@
 package kmstest
 
 import (
-	"context"
-	"errors"
+	"bytes"
 	"io"
 	"net"
+	"os"
 	"sync"
-	"sync/atomic"
 	"syscall"
+	"time"
 )
 
-// A memListener is a net.Listener whose connections are made by its own dial,
-// in memory. All its waiting is on channels, which a synctest bubble understands.
-type memListener struct {
-	accept chan net.Conn
-	closed chan struct{}
-	once   sync.Once
+// A memConn is one end of a connection in memory. Unlike net.Pipe's, a write does
+// not wait for the reader. HTTP clients count on that much of TCP: the SDK closes
+// a request's body as soon as the answer's headers are there, and net/http drops
+// the connection if at that moment it has still to be told that the last of the
+// body went out.
+//
+// A memConn can be reset, as a TCP connection can: SetLinger(0), then Close.
+type memConn struct {
+	in, out *stream
+
+	mu    sync.Mutex
+	abort bool // Close resets
 }
 
-func newMemListener() *memListener {
-	return &memListener{accept: make(chan net.Conn), closed: make(chan struct{})}
+func memPipe() (client, server *memConn) {
+	up, down := newStream(), newStream()
+	return &memConn{in: down, out: up}, &memConn{in: up, out: down}
 }
 
-// dial connects to the listener, or fails as a dial to a closed port does.
-func (l *memListener) dial(ctx context.Context) (net.Conn, error) {
-	client, server := memPipe()
-	select {
-	case l.accept <- server:
-		return client, nil
-	case <-l.closed:
-		return nil, &net.OpError{Op: "dial", Net: memNetwork, Addr: l.Addr(), Err: syscall.ECONNREFUSED}
-	case <-ctx.Done():
-		return nil, &net.OpError{Op: "dial", Net: memNetwork, Addr: l.Addr(), Err: context.Cause(ctx)}
-	}
+func (c *memConn) Read(b []byte) (int, error) {
+	n, err := c.in.read(b)
+	return n, opError("read", err)
 }
 
-func (l *memListener) Accept() (net.Conn, error) {
-	select {
-	case conn := <-l.accept:
-		return conn, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
+func (c *memConn) Write(b []byte) (int, error) {
+	n, err := c.out.write(b)
+	return n, opError("write", err)
 }
 
-func (l *memListener) Close() error {
-	l.once.Do(func() { close(l.closed) })
+// SetLinger is what [net.TCPConn.SetLinger] is, where sec is 0.
+func (c *memConn) SetLinger(sec int) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.abort = sec == 0
 	return nil
 }
 
-func (l *memListener) Addr() net.Addr { return memAddr{} }
+func (c *memConn) Close() error {
+	c.mu.Lock()
+	abort := c.abort
+	c.mu.Unlock()
+	if abort {
+		c.out.closeWriter(syscall.ECONNRESET)
+		c.in.closeReader(syscall.ECONNRESET)
+	} else {
+		c.out.closeWriter(io.EOF)
+		c.in.closeReader(syscall.EPIPE)
+	}
+	return nil
+}
+
+func (c *memConn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
+
+func (c *memConn) SetReadDeadline(t time.Time) error {
+	c.in.setDeadline(t)
+	return nil
+}
+
+// SetWriteDeadline has nothing to do, as no write waits.
+func (c *memConn) SetWriteDeadline(time.Time) error { return nil }
+
+func (c *memConn) LocalAddr() net.Addr  { return memAddr{} }
+func (c *memConn) RemoteAddr() net.Addr { return memAddr{} }
 
 const memNetwork = "memory"
 
@@ -58,62 +81,103 @@ type memAddr struct{}
 func (memAddr) Network() string { return memNetwork }
 func (memAddr) String() string  { return "kmstest" }
 
-// A memConn is one end of a net.Pipe that can also be reset, as a TCP
-// connection can: SetLinger(0), then Close.
-type memConn struct {
-	net.Conn
-	abort atomic.Bool  // Close resets
-	reset *atomic.Bool // the connection was reset; both ends share it
-}
-
-func memPipe() (client, server *memConn) {
-	c, s := net.Pipe()
-	reset := new(atomic.Bool)
-	return &memConn{Conn: c, reset: reset}, &memConn{Conn: s, reset: reset}
-}
-
-// SetLinger is what [net.TCPConn.SetLinger] is, where sec is 0.
-func (c *memConn) SetLinger(sec int) error {
-	c.abort.Store(sec == 0)
-	return nil
-}
-
-func (c *memConn) Close() error {
-	if c.abort.Load() {
-		c.reset.Store(true)
+// opError dresses an error as the net package does; io.EOF goes bare.
+func opError(op string, err error) error {
+	if err == nil || err == io.EOF {
+		return err
 	}
-	return c.Conn.Close()
+	return &net.OpError{Op: op, Net: memNetwork, Addr: memAddr{}, Err: err}
 }
 
-func (c *memConn) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
-	return n, c.explain("read", err)
+// A stream is one direction of a connection: bytes on their way from the writing
+// end to the reading end. There is no limit to how many, as no test sends enough
+// to need one.
+type stream struct {
+	mu       sync.Mutex
+	changed  sync.Cond // of anything below
+	buf      bytes.Buffer
+	readErr  error // what the reader finds behind the last byte
+	writeErr error // what the writer gets
+	deadline time.Time
+	timer    *time.Timer // for the deadline
 }
 
-func (c *memConn) Write(b []byte) (int, error) {
-	n, err := c.Conn.Write(b)
-	return n, c.explain("write", err)
+func newStream() *stream {
+	s := new(stream)
+	s.changed.L = &s.mu
+	return s
 }
 
-// explain turns the end of the pipe into what a TCP connection would report.
-func (c *memConn) explain(op string, err error) error {
-	if c.reset.Load() && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe)) {
-		return &net.OpError{Op: op, Net: memNetwork, Addr: memAddr{}, Err: syscall.ECONNRESET}
+func (s *stream) read(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for {
+		switch {
+		case !s.deadline.IsZero() && !time.Now().Before(s.deadline):
+			return 0, os.ErrDeadlineExceeded
+		case s.buf.Len() > 0:
+			return s.buf.Read(b)
+		case s.readErr != nil:
+			return 0, s.readErr
+		}
+		s.changed.Wait()
 	}
-	return err
 }
 
-// withConn lets a request's handler find the connection it came over.
-func withConn(ctx context.Context, conn net.Conn) context.Context {
-	return context.WithValue(ctx, connKey{}, conn)
-}
-
-type connKey struct{}
-
-// abortive makes the connection of a request end, when it is closed, with a
-// reset instead of an orderly close.
-func abortive(ctx context.Context) {
-	if conn, ok := ctx.Value(connKey{}).(interface{ SetLinger(sec int) error }); ok {
-		conn.SetLinger(0)
+func (s *stream) write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.writeErr != nil {
+		return 0, s.writeErr
 	}
+	s.changed.Broadcast()
+	return s.buf.Write(b)
+}
+
+// closeWriter ends the stream at the writing end. The reader finds err, after what
+// was written already unless that is a reset, which is news that overtakes.
+func (s *stream) closeWriter(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.writeErr = net.ErrClosed
+	if s.readErr == nil {
+		s.readErr = err
+		if err != io.EOF {
+			s.buf.Reset()
+		}
+	}
+	s.changed.Broadcast()
+}
+
+// closeReader ends the stream at the reading end. The writer finds err.
+func (s *stream) closeReader(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.readErr = net.ErrClosed
+	s.buf.Reset()
+	if s.writeErr == nil {
+		s.writeErr = err
+	}
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	s.changed.Broadcast()
+}
+
+// setDeadline has reads fail from t on, and never if t is zero.
+func (s *stream) setDeadline(t time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	s.deadline = t
+	if !t.IsZero() && s.readErr == nil {
+		s.timer = time.AfterFunc(time.Until(t), func() {
+			s.mu.Lock() // lest it come between a reader's look at the clock and its wait
+			defer s.mu.Unlock()
+			s.changed.Broadcast()
+		})
+	}
+	s.changed.Broadcast()
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
 	"github.com/turretgo/turret/signer/kmstest"
@@ -167,4 +168,19 @@ func TestEndpointIsLazy(t *testing.T) {
 		// Waits for ever, were anything in the bubble blocked in the network.
 		<-time.After(time.Hour)
 	})
+}
+
+// The longest messages fill more than one of net/http's buffers, both ways.
+func TestLongMessages(t *testing.T) {
+	srv := newServer(t)
+	client := srv.Client()
+	id := srv.CreateKey(types.KeySpecEccNistP256)
+	for range 200 {
+		_, err := client.Sign(t.Context(), &kms.SignInput{
+			KeyId:            &id,
+			Message:          make([]byte, 4096),
+			SigningAlgorithm: types.SigningAlgorithmSpecEcdsaSha256,
+		}, once)
+		require.NoError(t, err)
+	}
 }
