@@ -3,6 +3,7 @@ package kmstest_test
 import (
 	"context"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -170,17 +171,15 @@ func TestEndpointIsLazy(t *testing.T) {
 	})
 }
 
-// The longest messages fill more than one of net/http's buffers, both ways.
-func TestLongMessages(t *testing.T) {
+// The longest requests and answers fill more than one of net/http's buffers, which
+// is where a connection shows whether it is enough like TCP.
+func TestLongRequestsAndAnswers(t *testing.T) {
 	srv := newServer(t)
 	client := srv.Client()
-	id := srv.CreateKey(types.KeySpecEccNistP256)
+	description := strings.Repeat("x", 8192)
 	for range 200 {
-		_, err := client.Sign(t.Context(), &kms.SignInput{
-			KeyId:            &id,
-			Message:          make([]byte, 4096),
-			SigningAlgorithm: types.SigningAlgorithmSpecEcdsaSha256,
-		}, once)
+		out, err := client.CreateKey(t.Context(), &kms.CreateKeyInput{Description: &description}, once)
 		require.NoError(t, err)
+		assert.Equal(t, description, *out.KeyMetadata.Description)
 	}
 }
