@@ -1,0 +1,178 @@
+package signer
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/sony/gobreaker/v2"
+
+	"github.com/turretgo/turret"
+	"github.com/turretgo/turret/middleware/breaker"
+	"github.com/turretgo/turret/middleware/failover"
+	"github.com/turretgo/turret/middleware/ratelimit"
+	"github.com/turretgo/turret/middleware/retry"
+	"github.com/turretgo/turret/middleware/timeout"
+)
+
+// DefaultTimeout bounds each signature of a stack that does not begin with a
+// Timeout of its own, and the look-up of the key in [Builder.Build].
+const DefaultTimeout = 30 * time.Second
+
+// Builder composes a stack around a key, the first layer named outermost.
+//
+// A common stack, in its order, is
+//
+//	Timeout → Retry → Failover → RateLimit → CircuitBreaker → Timeout
+//
+// which is what [Builder.Defaults] makes. At Failover the stack fans out: the
+// layers named after it are made once for each replica of the key, so that each
+// has its own quota, breaker and attempt timeout. What goes around the key
+// itself, innermost, is the verification of each signature.
+//
+// A Builder is a value: every method returns a new one and leaves its receiver as
+// it was. Options that make no sense are reported by [Builder.Build].
+type Builder struct {
+	provider   KeyProvider
+	above      []step // the fan-out, or all steps where there is none
+	fan        fanOut
+	below      []step // made for each replica
+	instrument []func(layer string) Layer
+	noTimeout  bool
+	skipVerify bool
+	errs       []error
+}
+
+// step makes one layer.
+type step struct {
+	name  string // as Instrument has it; "" for layers that are not named
+	make  func(replica string) Layer
+	limit time.Duration // of a Timeout
+	trips *gobreaker.Settings
+}
+
+// fanOut makes one service of a key's replicas.
+type fanOut func(names []string, replicas []Service) Service
+
+// NewBuilder returns a Builder for the key that p finds.
+func NewBuilder(p KeyProvider) Builder { return Builder{provider: p} }
+
+// Timeout bounds what is below it: outermost, the whole call; innermost, each
+// attempt. See package timeout.
+func (b Builder) Timeout(d time.Duration) Builder {
+	if err := timeout.Validate(d); err != nil {
+		return b.fail("Timeout", err)
+	}
+	return b.add(step{name: "timeout", limit: d, make: func(string) Layer { return timeout.Layer[Request, Response](d) }})
+}
+
+// Retry signs again when signing failed and may not fail the next time. See
+// package retry.
+func (b Builder) Retry(o retry.Options) Builder {
+	if err := o.Validate(); err != nil {
+		return b.fail("Retry", err)
+	}
+	return b.add(step{name: "retry", make: func(string) Layer { return retry.Layer[Request, Response](o) }})
+}
+
+// RateLimit keeps signing within a quota. Signers of one account share its quota
+// through one Limiter in their options. See package ratelimit.
+func (b Builder) RateLimit(o ratelimit.Options) Builder {
+	if err := o.Validate(); err != nil {
+		return b.fail("RateLimit", err)
+	}
+	return b.add(step{name: "ratelimit", make: func(string) Layer { return ratelimit.Layer[Request, Response](o) }})
+}
+
+// CircuitBreaker stops asking a key that keeps failing. Below a fan-out, each
+// replica's breaker has the replica's name added to s.Name. See package breaker.
+func (b Builder) CircuitBreaker(s gobreaker.Settings) Builder {
+	if err := breaker.Validate(s, 0); err != nil {
+		return b.fail("CircuitBreaker", err)
+	}
+	return b.add(step{name: "breaker", trips: &s, make: func(replica string) Layer {
+		s := s
+		switch {
+		case s.Name == "":
+			s.Name = replica
+		case replica != "":
+			s.Name += "/" + replica
+		}
+		return breaker.Layer[Request, Response](s)
+	}})
+}
+
+// Use adds layers of your own.
+func (b Builder) Use(layers ...Layer) Builder {
+	for _, l := range layers {
+		if l != nil {
+			b = b.add(step{make: func(string) Layer { return l }})
+		}
+	}
+	return b
+}
+
+// Failover fans out to the replicas of the key: the layers named after it are
+// made for each, and the next replica is asked when those before it fail. With a
+// key that has no replicas it passes through. See package failover.
+func (b Builder) Failover(o failover.Options) Builder {
+	return b.fanOut("Failover", func(names []string, replicas []Service) Service {
+		if len(o.Names) == 0 {
+			o.Names = names
+		}
+		return failover.New(o, replicas...)
+	})
+}
+
+// Instrument puts a layer of yours around every layer named by a method of
+// Builder other than Use, wherever Instrument itself is called, and around the
+// key. It is told the name: "timeout", "retry", "ratelimit", "breaker",
+// "failover" or "key". Nil layers are skipped.
+func (b Builder) Instrument(layer func(layer string) Layer) Builder {
+	if layer == nil {
+		return b.fail("Instrument", errors.New("the function is nil"))
+	}
+	b.instrument = append(slices.Clip(b.instrument), layer)
+	return b
+}
+
+// NoTimeout leaves the stack unbounded in time where it does not begin with a
+// Timeout. A Sign without a context may then never return.
+func (b Builder) NoTimeout() Builder {
+	b.noTimeout = true
+	return b
+}
+
+// SkipVerify hands signatures out without verifying them, which saves the time
+// of a verification each: 0.1 ms with P-256, and up to 2 ms with P-521. A wrong
+// signature is then found by whoever gets it; one by a faulty RSA key may reveal
+// the key.
+func (b Builder) SkipVerify() Builder {
+	b.skipVerify = true
+	return b
+}
+
+// Defaults adds the recommended stack for a key in a KMS; see [Defaults].
+func (b Builder) Defaults(d Defaults) Builder { return d.addTo(b) }
+
+func (b Builder) add(s step) Builder {
+	if b.fan == nil {
+		b.above = append(slices.Clip(b.above), s)
+	} else {
+		b.below = append(slices.Clip(b.below), s)
+	}
+	return b
+}
+
+func (b Builder) fanOut(method string, fan fanOut) Builder {
+	if b.fan != nil {
+		return b.fail(method, errors.New("the stack fans out already; a stack has one Failover or Balance"))
+	}
+	b.fan = fan
+	return b
+}
+
+func (b Builder) fail(method string, err error) Builder {
+	b.errs = append(slices.Clip(b.errs), &Error{Reason: "Builder." + method, Err: turret.WithClass(err, turret.Permanent)})
+	return b
+}

@@ -1,0 +1,324 @@
+package signer_test
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"math"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sony/gobreaker/v2"
+	"github.com/stretchr/testify/require"
+
+	"github.com/turretgo/turret"
+	"github.com/turretgo/turret/middleware/failover"
+	"github.com/turretgo/turret/middleware/ratelimit"
+	"github.com/turretgo/turret/middleware/retry"
+	"github.com/turretgo/turret/middleware/timeout"
+	"github.com/turretgo/turret/signer"
+)
+
+func replicated(t *testing.T, keys ...signer.Key) signer.KeyProvider {
+	t.Helper()
+	return signer.KeyProviderFunc(func(context.Context) (signer.Key, error) { return signer.Replicate(keys...) })
+}
+
+func fakeNamed(name string) *fakeKey {
+	k := fake("ECDSA P-256")
+	k.name = name
+	return k
+}
+
+func TestStackIsInTheOrderOfTheMethods(t *testing.T) {
+	s := build(t, signer.NewBuilder(fakeNamed("kms/home")).
+		Timeout(10*time.Second).
+		Retry(retry.Options{MaxAttempts: 5}).
+		RateLimit(ratelimit.Options{Rate: 500, Burst: 50}).
+		CircuitBreaker(gobreaker.Settings{Timeout: time.Second}).
+		Use(nil, turret.LayerFunc("audit", func(ctx context.Context, req signer.Request, next signer.Service) (signer.Response, error) {
+			return next.Call(ctx, req)
+		})).
+		Timeout(2*time.Second))
+	lines := strings.Split(turret.Describe(s), "\n")
+	for i, want := range []string{"signer ECDSA P-256", "timeout 10s", "retry 5 attempts", "rate limit 500/s", "kms/home", "audit", "timeout 2s", "verify", "*signer_test.fakeKey"} {
+		require.Contains(t, lines[i], want)
+	}
+	require.Len(t, lines, 9)
+}
+
+func TestDefaultsAreTheRecommendedStack(t *testing.T) {
+	s := build(t, signer.NewBuilder(replicated(t, fakeNamed("kms/eu-west-1"), fakeNamed("kms/us-east-1"))).Defaults(signer.Defaults{}))
+	described := turret.Describe(s)
+	t.Log("\n" + described)
+	var shape []string
+	for _, line := range strings.Split(described, "\n") {
+		indent := len(line) - len(strings.TrimLeft(line, " "))
+		shape = append(shape, line[:indent]+strings.Fields(line)[0])
+	}
+	require.Equal(t, []string{
+		"signer", "timeout", "retry", "failover",
+		"  kms/eu-west-1", "  rate", "  breaker", "  timeout", "  verify", "  *signer_test.fakeKey",
+		"  kms/us-east-1", "  rate", "  breaker", "  timeout", "  verify", "  *signer_test.fakeKey",
+	}, shape)
+	require.Contains(t, described, "breaker kms/eu-west-1")
+	require.Contains(t, described, "breaker kms/us-east-1")
+}
+
+func TestDefaultsKeepWhatIsSet(t *testing.T) {
+	s := build(t, signer.NewBuilder(fake("ECDSA P-256")).Defaults(signer.Defaults{
+		Timeout:        7 * time.Second,
+		AttemptTimeout: 3 * time.Second,
+		Rate:           ratelimit.Options{Rate: 42, Burst: 4},
+		Retry:          retry.Options{MaxAttempts: 3},
+		Breaker:        gobreaker.Settings{Name: "mine"},
+	}))
+	for _, want := range []string{"timeout 7s", "timeout 3s", "42/s", "retry 3 attempts", "breaker mine"} {
+		require.Contains(t, turret.Describe(s), want)
+	}
+}
+
+func TestStackWithoutATimeoutFirstGetsOne(t *testing.T) {
+	described := func(b signer.Builder) string { return turret.Describe(build(t, b)) }
+	b := signer.NewBuilder(fake("ECDSA P-256"))
+	require.Contains(t, described(b), "timeout 30s")
+	require.Contains(t, described(b.Retry(retry.Options{}).Timeout(time.Second)), "timeout 30s\nretry")
+	require.NotContains(t, described(b.Timeout(time.Second).Retry(retry.Options{})), "30s")
+	require.NotContains(t, described(b.Retry(retry.Options{}).NoTimeout()), "timeout")
+}
+
+func TestSignersBuilderIsAValue(t *testing.T) {
+	b := signer.NewBuilder(fake("ECDSA P-256")).Timeout(time.Minute).Retry(retry.Options{})
+	left, right := b.Timeout(2*time.Second), b.Timeout(3*time.Second)
+	require.Contains(t, turret.Describe(build(t, left)), "timeout 2s")
+	require.Contains(t, turret.Describe(build(t, right)), "timeout 3s")
+	require.NotContains(t, turret.Describe(build(t, b)), "timeout 2s")
+	_, err := b.Timeout(-1).Build(t.Context())
+	require.Error(t, err)
+	build(t, b)
+}
+
+func TestFailoverAsksTheNextReplicaAndEachHasItsOwnBreaker(t *testing.T) {
+	home, away := fakeNamed("home"), fakeNamed("away")
+	home.call = func(context.Context, signer.Request) (signer.Response, error) {
+		return signer.Response{}, turret.WithClass(errors.New("down"), turret.Transient)
+	}
+	s := build(t, signer.NewBuilder(replicated(t, home, away)).
+		Failover(failover.Options{}).
+		CircuitBreaker(gobreaker.Settings{}))
+	for range 20 {
+		_, err := s.SignMessage(nil, []byte("m"), crypto.SHA256)
+		require.NoError(t, err)
+	}
+	require.Equal(t, 6, home.calls, "its breaker opened")
+	require.Equal(t, 20, away.calls, "and the other's did not")
+}
+
+func TestFailoverWithOneReplicaPassesThrough(t *testing.T) {
+	s := build(t, signer.NewBuilder(fake("ECDSA P-256")).Timeout(time.Second).Failover(failover.Options{}).Retry(retry.Options{}))
+	require.Equal(t, "signer ECDSA P-256\ntimeout 1s\nretry 3 attempts, backoff 50ms–5s\nverify\n*signer_test.fakeKey", turret.Describe(s))
+}
+
+func TestALyingReplicaIsFailedOver(t *testing.T) {
+	liar, honest := fakeNamed("liar"), fakeNamed("honest")
+	liar.call = func(context.Context, signer.Request) (signer.Response, error) {
+		return signer.Response{Signature: []byte("lie"), KeyID: "liar"}, nil
+	}
+	var events []failover.Event
+	s := build(t, signer.NewBuilder(replicated(t, liar, honest)).Failover(failover.Options{
+		OnFailover: func(_ context.Context, e failover.Event) { events = append(events, e) },
+	}))
+	_, err := s.SignMessage(nil, []byte("m"), crypto.SHA256)
+	require.NoError(t, err)
+	require.Len(t, events, 1)
+	require.Equal(t, "liar", events[0].From)
+	require.Equal(t, "honest", events[0].To)
+	require.ErrorIs(t, events[0].Err, signer.ErrBadSignature)
+}
+
+func TestInstrumentGoesAroundEveryNamedLayer(t *testing.T) {
+	var seen []string
+	instrument := func(name string) signer.Layer {
+		if name == "ratelimit" {
+			return nil
+		}
+		return turret.LayerFunc("watch "+name, func(ctx context.Context, req signer.Request, next signer.Service) (signer.Response, error) {
+			seen = append(seen, name)
+			return next.Call(ctx, req)
+		})
+	}
+	s := build(t, signer.NewBuilder(replicated(t, fakeNamed("a"), fakeNamed("b"))).Defaults(signer.Defaults{}).Instrument(instrument))
+	_, err := s.SignMessage(nil, []byte("m"), crypto.SHA256)
+	require.NoError(t, err)
+	require.Equal(t, []string{"timeout", "retry", "failover", "breaker", "timeout", "key"}, seen)
+	require.Contains(t, turret.Describe(s), "watch retry\nretry")
+	require.Contains(t, turret.Describe(s), "  watch key\n  verify")
+}
+
+func TestEverythingWrongWithABuilderIsSaidAtOnce(t *testing.T) {
+	_, err := signer.NewBuilder(nil).
+		Timeout(0).
+		Retry(retry.Options{Backoff: retry.Backoff{Factor: math.NaN()}}).
+		RateLimit(ratelimit.Options{Rate: -1}).
+		CircuitBreaker(gobreaker.Settings{Interval: -1}).
+		Failover(failover.Options{}).Failover(failover.Options{}).
+		Instrument(nil).
+		Build(t.Context())
+	for _, want := range []string{
+		"no key provider", "Builder.Timeout: timeout: limit is 0s", "Builder.Retry: retry: backoff's Factor is NaN",
+		"Builder.RateLimit", "Builder.CircuitBreaker", "Builder.Failover: the stack fans out already", "Builder.Instrument",
+	} {
+		require.ErrorContains(t, err, want)
+	}
+	var e *signer.Error
+	require.ErrorAs(t, err, &e)
+	require.Equal(t, turret.Permanent, turret.Classify(err))
+}
+
+func TestBreakerThatCouldNeverTripOnHangsIsAnError(t *testing.T) {
+	b := signer.NewBuilder(fake("ECDSA P-256")).CircuitBreaker(gobreaker.Settings{Interval: time.Second})
+	_, err := b.Timeout(2 * time.Second).Build(t.Context())
+	require.ErrorContains(t, err, "Builder.CircuitBreaker")
+	_, err = b.Timeout(500 * time.Millisecond).Build(t.Context())
+	require.NoError(t, err)
+}
+
+func TestReplicatedKeyNeedsAFanOut(t *testing.T) {
+	_, err := signer.NewBuilder(replicated(t, fakeNamed("a"), fakeNamed("b"))).Build(t.Context())
+	require.EqualError(t, err, "signer: the key has 2 replicas, and the stack does not fan out to them; add Failover to the Builder where it should")
+	s := build(t, signer.NewBuilder(replicated(t, fakeNamed("a"))))
+	_, err = s.SignMessage(nil, nil, crypto.SHA256)
+	require.NoError(t, err)
+}
+
+func TestReplicateRefusesKeysThatDiffer(t *testing.T) {
+	other := fake("ECDSA P-384")
+	_, err := signer.Replicate(fakeNamed("a"), other)
+	require.ErrorContains(t, err, "has another public half")
+	_, err = signer.Replicate()
+	require.ErrorContains(t, err, "at least one key")
+	_, err = signer.Replicate(fakeNamed("a"), nil)
+	require.ErrorContains(t, err, "key 2: signer: the key is nil")
+	k, err := signer.Replicate(fakeNamed("a"), fakeNamed("b"))
+	require.NoError(t, err)
+	require.Len(t, k.(signer.Replicated).Replicas(), 2)
+	_, err = k.Call(t.Context(), request)
+	require.NoError(t, err)
+}
+
+func TestBuildRetriesTheLookUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tries := 0
+		s, err := signer.NewBuilder(signer.KeyProviderFunc(func(context.Context) (signer.Key, error) {
+			if tries++; tries < 4 {
+				return nil, errors.New("not yet")
+			}
+			return fake("Ed25519"), nil
+		})).Build(t.Context())
+		require.NoError(t, err)
+		require.NotNil(t, s.Public())
+	})
+}
+
+func TestBuildOnAHungProviderEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		_, err := signer.NewBuilder(signer.KeyProviderFunc(func(ctx context.Context) (signer.Key, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		})).Build(t.Context())
+		require.ErrorIs(t, err, timeout.ErrExceeded)
+		require.LessOrEqual(t, time.Since(start), signer.DefaultTimeout)
+		require.Greater(t, time.Since(start), signer.DefaultTimeout/2)
+	})
+}
+
+func TestBuildEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := signer.NewBuilder(signer.KeyProviderFunc(func(ctx context.Context) (signer.Key, error) { return nil, ctx.Err() })).Build(ctx)
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+func TestBuildDoesNotRetryAPermanentError(t *testing.T) {
+	tries := 0
+	gone := turret.WithClass(errors.New("no such key"), turret.Permanent)
+	_, err := signer.NewBuilder(signer.KeyProviderFunc(func(context.Context) (signer.Key, error) { tries++; return nil, gone })).Build(t.Context())
+	require.ErrorIs(t, err, gone)
+	require.Equal(t, 1, tries)
+}
+
+type badKey struct {
+	*fakeKey
+	pub crypto.PublicKey
+}
+
+func (k badKey) Public() crypto.PublicKey { return k.pub }
+
+func TestBuildRefusesAKeyThatIsNone(t *testing.T) {
+	provide := func(k signer.Key) signer.KeyProvider {
+		return signer.KeyProviderFunc(func(context.Context) (signer.Key, error) { return k, nil })
+	}
+	for want, k := range map[string]signer.Key{
+		"the key is nil":                           nil,
+		"the key has no public half":               badKey{},
+		"public key of type string is not support": badKey{pub: "key"},
+	} {
+		_, err := signer.NewBuilder(provide(k)).Build(t.Context())
+		require.ErrorContains(t, err, want)
+	}
+}
+
+func TestChainGivesTheFirstKeyThereIs(t *testing.T) {
+	no := func(text string) signer.KeyProvider {
+		return signer.KeyProviderFunc(func(context.Context) (signer.Key, error) {
+			return nil, turret.WithClass(errors.New(text), turret.Permanent)
+		})
+	}
+	want := fake("Ed25519")
+	got, err := signer.Chain(no("not here"), want, no("unreached")).ProvideKey(t.Context())
+	require.NoError(t, err)
+	require.Same(t, want, got)
+
+	_, err = signer.Chain(no("no token"), no("no file")).ProvideKey(t.Context())
+	require.EqualError(t, err, "signer: no provider of the chain has a key; provider 1: no token; provider 2: no file")
+	require.Equal(t, turret.Permanent, turret.Classify(err))
+
+	_, err = signer.Chain(no("no token"), signer.KeyProviderFunc(func(context.Context) (signer.Key, error) { return nil, errors.New("reset") })).ProvideKey(t.Context())
+	require.Equal(t, turret.Unknown, turret.Classify(err), "one may have it the next time")
+
+	for _, c := range []signer.KeyProvider{signer.Chain(), signer.Chain(want, nil)} {
+		_, err = c.ProvideKey(t.Context())
+		require.ErrorContains(t, err, "at least one key provider")
+	}
+	_, err = signer.Chain(signer.KeyProviderFunc(func(context.Context) (signer.Key, error) { return nil, nil })).ProvideKey(t.Context())
+	require.ErrorContains(t, err, "neither a key nor an error")
+}
+
+func TestChainsHungProviderUsesUpItsOwnShareOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hung := signer.KeyProviderFunc(func(ctx context.Context) (signer.Key, error) { <-ctx.Done(); return nil, ctx.Err() })
+		ctx, cancel := context.WithTimeout(t.Context(), 9*time.Second)
+		defer cancel()
+		start := time.Now()
+		_, err := signer.Chain(hung, fake("Ed25519"), hung).ProvideKey(ctx)
+		require.NoError(t, err)
+		require.Equal(t, 3*time.Second, time.Since(start))
+
+		start = time.Now()
+		_, err = signer.Chain(hung, hung).ProvideKey(ctx)
+		require.ErrorContains(t, err, "provider 2")
+		require.Equal(t, 6*time.Second, time.Since(start))
+	})
+}
+
+func TestChainEndsWithTheCaller(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err := signer.Chain(
+		signer.KeyProviderFunc(func(ctx context.Context) (signer.Key, error) { cancel(); return nil, ctx.Err() }),
+		signer.KeyProviderFunc(func(context.Context) (signer.Key, error) { t.Error("asked although nobody waits"); return nil, nil }),
+	).ProvideKey(ctx)
+	require.Equal(t, turret.Canceled, turret.Outcome(ctx, err))
+}

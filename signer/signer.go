@@ -1,0 +1,112 @@
+package signer
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"fmt"
+	"io"
+
+	"github.com/turretgo/turret"
+)
+
+// Signer is a key and the stack around it, as a [crypto.Signer]. [Builder.Build]
+// makes one. It is safe for concurrent use.
+//
+// Its errors are an [*Error] for what the key cannot do, which no key service
+// sees, and otherwise those of the stack: [turret.Classify] tells what they
+// mean. [turret.Describe], [turret.Ready] and [turret.Close] work on it.
+type Signer struct {
+	*stack
+	ctx context.Context // of calls that bring none
+}
+
+// stack is what the copies of a Signer share.
+type stack struct {
+	resolver
+	service       Service
+	below         []any
+	wantsMessages bool // the key hashes by itself
+}
+
+var (
+	_ crypto.Signer        = (*Signer)(nil)
+	_ crypto.MessageSigner = (*Signer)(nil)
+)
+
+// Public returns the public key: at once, never nil, and never by the network.
+func (s *Signer) Public() crypto.PublicKey { return s.pub }
+
+// Sign signs a digest that was made with opts.HashFunc, or, with an Ed25519 key
+// and crypto.Hash(0), a message. Opts are a crypto.Hash, or an *rsa.PSSOptions
+// whose salt is as long as the hash, or left to the signer. Rand is not used:
+// the key's holder has its own.
+//
+// Its time is bounded by the stack, and by the context that [Signer.WithContext]
+// bound s to.
+func (s *Signer) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	return s.SignContext(s.ctx, rand, digest, opts)
+}
+
+// SignContext is Sign with a context, in place of any that s is bound to. It
+// returns soon after ctx is done.
+func (s *Signer) SignContext(ctx context.Context, _ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	a, err := s.resolve(opts)
+	if err != nil {
+		return nil, err
+	}
+	if a.Hash() == 0 {
+		return s.sign(ctx, a, Raw, digest)
+	}
+	return s.sign(ctx, a, Digest, digest)
+}
+
+// SignMessage signs a message, of which it makes the digest with opts.HashFunc
+// unless that is 0. It makes Signer a [crypto.MessageSigner].
+func (s *Signer) SignMessage(_ io.Reader, msg []byte, opts crypto.SignerOpts) ([]byte, error) {
+	a, err := s.resolve(opts)
+	if err != nil {
+		return nil, err
+	}
+	if a.Hash() == 0 || s.wantsMessages {
+		return s.sign(s.ctx, a, Raw, msg)
+	}
+	h := a.Hash().New()
+	h.Write(msg)
+	return s.sign(s.ctx, a, Digest, h.Sum(nil))
+}
+
+func (s *Signer) sign(ctx context.Context, a Algorithm, t MessageType, message []byte) ([]byte, error) {
+	req, err := s.request(a, t, message)
+	if err != nil {
+		return nil, err
+	}
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, &Error{KeyType: s.keyType, Algorithm: a, Reason: "nothing was signed, for the context had ended before", Err: err}
+	}
+	// The caller may use its slice again while a layer still has a call under way.
+	req.Message = bytes.Clone(req.Message)
+	resp, err := s.service.Call(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	return resp.Signature, nil
+}
+
+// WithContext returns a copy of s bound to ctx, which ends what the copy's Sign
+// and SignMessage are doing: the context of one TLS handshake, say, or of one
+// HTTP request. The copy shares the stack with s.
+func (s *Signer) WithContext(ctx context.Context) *Signer { return &Signer{s.stack, ctx} }
+
+// Close closes what the stack and the key hold. It closes them for all copies,
+// and may be called again.
+func (s *Signer) Close() error { return turret.Close(s.service) }
+
+// String is the signer's line in [turret.Describe].
+func (s *Signer) String() string { return fmt.Sprintf("signer %s", s.keyType) }
+
+// Unwrap returns the stack.
+func (s *Signer) Unwrap() []any { return s.below }
