@@ -1,0 +1,191 @@
+package awskms
+
+import (
+	"cmp"
+	"context"
+	"crypto"
+	"crypto/x509"
+	"fmt"
+	"slices"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+
+	"github.com/turretgo/turret"
+	"github.com/turretgo/turret/signer"
+)
+
+// API is the part of *kms.Client that is called here.
+type API interface {
+	GetPublicKey(context.Context, *kms.GetPublicKeyInput, ...func(*kms.Options)) (*kms.GetPublicKeyOutput, error)
+	Sign(context.Context, *kms.SignInput, ...func(*kms.Options)) (*kms.SignOutput, error)
+}
+
+var _ API = (*kms.Client)(nil)
+
+// Option configures how a key is used.
+type Option func(*options)
+
+type options struct {
+	name        string
+	grantTokens []string
+}
+
+// Name names the key in [turret.Describe], in errors of a failover and in the
+// names of breakers. The default is "kms/" and the key's Region.
+func Name(name string) Option { return func(o *options) { o.name = name } }
+
+// GrantTokens sends grant tokens with each request: the permission that a grant
+// gives holds at once with its token, and otherwise only some minutes later.
+func GrantTokens(tokens ...string) Option {
+	return func(o *options) { o.grantTokens = slices.Clone(tokens) }
+}
+
+// New returns a provider of the key that client knows by keyID: a key id, a key
+// ARN, an alias name ("alias/release") or an alias ARN. It is sent as it is.
+//
+// Nothing is asked of KMS, or checked, before the provider is asked for the key.
+func New(client API, keyID string, opts ...Option) signer.KeyProvider {
+	var o options
+	for _, opt := range opts {
+		opt(&o)
+	}
+	return &provider{client, keyID, o}
+}
+
+type provider struct {
+	client API
+	keyID  string
+	options
+}
+
+// ProvideKey asks KMS for the public half of the key.
+func (p *provider) ProvideKey(ctx context.Context) (signer.Key, error) {
+	if err := p.check(); err != nil {
+		return nil, err
+	}
+	out, err := p.client.GetPublicKey(ctx, &kms.GetPublicKeyInput{
+		KeyId:       &p.keyID,
+		GrantTokens: p.grantTokens,
+	}, stackRetries)
+	if err != nil {
+		return nil, p.explain(p.keyID, "GetPublicKey", err)
+	}
+	return p.open(out)
+}
+
+// check finds out what is wrong before KMS can.
+func (p *provider) check() error {
+	if p.client == nil {
+		return &signer.Error{KeyID: p.keyID, Reason: "the KMS client is nil; make one with kms.NewFromConfig"}
+	}
+	if p.keyID == "" {
+		return &signer.Error{Reason: "the key id is empty; give a key id, a key ARN, an alias (alias/…) or an alias ARN"}
+	}
+	c, ok := p.client.(*kms.Client)
+	if !ok {
+		return nil
+	}
+	if o := c.Options(); o.Region == "" && o.BaseEndpoint == nil {
+		return &signer.Error{KeyID: p.keyID, Reason: "the KMS client has no Region; set one in its configuration, or AWS_REGION"}
+	}
+	return nil
+}
+
+// open makes a key of what KMS says of it.
+func (p *provider) open(out *kms.GetPublicKeyOutput) (signer.Key, error) {
+	refuse := func(format string, args ...any) error {
+		return &signer.Error{KeyID: p.keyID, KeyType: string(out.KeySpec), Reason: fmt.Sprintf(format, args...)}
+	}
+	if out.KeyUsage != types.KeyUsageTypeSignVerify {
+		return nil, refuse("the key's usage is %s; a key that signs has SIGN_VERIFY, which is chosen when it is made", cmp.Or(string(out.KeyUsage), "not said"))
+	}
+	if aws.ToString(out.KeyId) == "" {
+		return nil, refuse("KMS did not say which key it is")
+	}
+	pub, err := x509.ParsePKIXPublicKey(out.PublicKey)
+	if err != nil {
+		return nil, &signer.Error{
+			KeyID:   p.keyID,
+			KeyType: string(out.KeySpec),
+			Reason:  fmt.Sprintf("the public key, of spec %s, does not parse; RSA, ECC_NIST and ECC_NIST_EDWARDS25519 keys are supported", out.KeySpec),
+			Err:     turret.WithClass(err, turret.Permanent),
+		}
+	}
+	k := &key{provider: p, arn: *out.KeyId, pub: pub, name: p.name}
+	for _, a := range out.SigningAlgorithms {
+		if a != types.SigningAlgorithmSpecEd25519PhSha512 { // hashes its digest again: no verifier takes that
+			k.algorithms = append(k.algorithms, signer.Algorithm(a))
+		}
+	}
+	if k.name == "" {
+		k.name = "kms"
+		if parsed, err := arn.Parse(k.arn); err == nil {
+			k.name += "/" + parsed.Region
+		}
+	}
+	return k, nil
+}
+
+// stackRetries turns the SDK's own retries off in one call.
+func stackRetries(o *kms.Options) { o.Retryer = aws.NopRetryer{} }
+
+// key is a key in KMS, by the ARN that it had when it was opened.
+type key struct {
+	*provider
+	arn        string
+	pub        crypto.PublicKey
+	algorithms []signer.Algorithm
+	name       string
+}
+
+var _ signer.Key = (*key)(nil)
+
+func (k *key) Public() crypto.PublicKey       { return k.pub }
+func (k *key) Algorithms() []signer.Algorithm { return k.algorithms }
+func (k *key) Name() string                   { return k.name }
+func (k *key) String() string                 { return "AWS KMS " + k.arn }
+
+// maxMessage is the longest message, in bytes, that KMS takes whole.
+const maxMessage = 4096
+
+// Call asks KMS for a signature.
+func (k *key) Call(ctx context.Context, req signer.Request) (signer.Response, error) {
+	message, messageType := req.Message, types.MessageType(req.MessageType)
+	if h := req.Algorithm.Hash(); req.MessageType == signer.Raw && h != 0 {
+		d := h.New()
+		d.Write(message)
+		message, messageType = d.Sum(nil), types.MessageTypeDigest
+	}
+	if len(message) > maxMessage {
+		return signer.Response{}, &signer.Error{
+			KeyID:     k.arn,
+			Algorithm: req.Algorithm,
+			Reason:    fmt.Sprintf("the message has %d bytes; KMS takes at most %d with %s, which has no digest", len(message), maxMessage, req.Algorithm),
+		}
+	}
+	if message == nil {
+		message = []byte{} // the SDK's client takes nil for missing
+	}
+	out, err := k.client.Sign(ctx, &kms.SignInput{
+		KeyId:            &k.arn,
+		Message:          message,
+		MessageType:      messageType,
+		SigningAlgorithm: types.SigningAlgorithmSpec(req.Algorithm),
+		GrantTokens:      k.grantTokens,
+	}, stackRetries)
+	if err != nil {
+		return signer.Response{}, k.explain(k.arn, "Sign", err)
+	}
+	if signed := aws.ToString(out.KeyId); signed != k.arn {
+		return signer.Response{}, &signer.Error{
+			KeyID:     k.arn,
+			Algorithm: req.Algorithm,
+			Reason:    fmt.Sprintf("KMS answered for key %q instead; if an alias was moved to it, build the signer anew", signed),
+			Err:       turret.WithClass(signer.ErrWrongKey, turret.Permanent),
+		}
+	}
+	return signer.Response{Signature: out.Signature, KeyID: k.arn}, nil
+}

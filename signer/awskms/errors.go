@@ -1,0 +1,167 @@
+package awskms
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/turretgo/turret"
+	"github.com/turretgo/turret/signer"
+)
+
+// meaning is what an error code of KMS means, and what to do about it.
+type meaning struct {
+	class  turret.Class
+	reason string
+}
+
+var expired = meaning{turret.Transient, "the credentials have expired; new ones are asked for"}
+
+var meanings = map[string]meaning{
+	"ThrottlingException":                 {turret.Throttled, "over quota"},
+	"Throttling":                          {turret.Throttled, "over quota"},
+	"ThrottledException":                  {turret.Throttled, "over quota"},
+	"RequestThrottled":                    {turret.Throttled, "over quota"},
+	"RequestThrottledException":           {turret.Throttled, "over quota"},
+	"RequestLimitExceeded":                {turret.Throttled, "over quota"},
+	"TooManyRequestsException":            {turret.Throttled, "over quota"},
+	"LimitExceededException":              {turret.Throttled, "over quota"},
+	"SlowDown":                            {turret.Throttled, "over quota"},
+	"DependencyTimeoutException":          {turret.Transient, "KMS timed out inside"},
+	"KMSInternalException":                {turret.Transient, "KMS failed inside"},
+	"InternalFailure":                     {turret.Transient, "KMS failed inside"},
+	"InternalServerError":                 {turret.Transient, "KMS failed inside"},
+	"ServiceUnavailable":                  {turret.Transient, "KMS is unavailable"},
+	"ServiceUnavailableException":         {turret.Transient, "KMS is unavailable"},
+	"KeyUnavailableException":             {turret.Transient, "the key is unavailable for now"},
+	"RequestTimeout":                      {turret.Transient, "KMS waited too long for the request"},
+	"RequestExpired":                      {turret.Transient, "the request arrived too late; check the clock"},
+	"ExpiredTokenException":               expired,
+	"ExpiredToken":                        expired,
+	"DisabledException":                   {turret.Permanent, "the key is disabled; enable it"},
+	"KMSInvalidStateException":            {turret.Permanent, "the key's state does not allow it"},
+	"NotFoundException":                   {turret.Permanent, "there is no such key here; check the id, the account and the Region"},
+	"InvalidArnException":                 {turret.Permanent, "the ARN is not a key's or an alias's"},
+	"InvalidKeyUsageException":            {turret.Permanent, "the key is not made for this: its usage or its spec is another"},
+	"InvalidGrantTokenException":          {turret.Permanent, "a grant token is not valid"},
+	"UnsupportedOperationException":       {turret.Permanent, "a key of this kind cannot do it: only asymmetric keys sign"},
+	"AccessDeniedException":               {turret.Permanent, "access denied; the key's policy must allow kms:GetPublicKey and kms:Sign"},
+	"AccessDenied":                        {turret.Permanent, "access denied; the key's policy must allow kms:GetPublicKey and kms:Sign"},
+	"ValidationException":                 {turret.Permanent, "KMS refused the request as invalid"},
+	"ValidationError":                     {turret.Permanent, "KMS refused the request as invalid"},
+	"UnrecognizedClientException":         {turret.Permanent, "the credentials are not known"},
+	"InvalidClientTokenId":                {turret.Permanent, "the credentials are not known"},
+	"InvalidSignatureException":           {turret.Permanent, "the credentials or the Region are wrong"},
+	"SignatureDoesNotMatch":               {turret.Permanent, "the credentials or the Region are wrong"},
+	"IncompleteSignature":                 {turret.Permanent, "the request was not signed as AWS wants it"},
+	"IncompleteSignatureException":        {turret.Permanent, "the request was not signed as AWS wants it"},
+	"MissingAuthenticationToken":          {turret.Permanent, "there are no credentials"},
+	"MissingAuthenticationTokenException": {turret.Permanent, "there are no credentials"},
+	"OptInRequired":                       {turret.Permanent, "the account is not subscribed to KMS"},
+	"NotAuthorized":                       {turret.Permanent, "access denied"},
+	"UnknownOperationException":           {turret.Permanent, "what answers at the endpoint is not KMS, or an older one"},
+	"DryRunOperationException":            {turret.Permanent, "it was a dry run"},
+	"SerializationException":              {turret.Permanent, "what answers at the endpoint does not understand the request"},
+	"InvalidAction":                       {turret.Permanent, "what answers at the endpoint is not KMS"},
+	"MalformedQueryString":                {turret.Permanent, "what answers at the endpoint is not KMS"},
+	"MissingAction":                       {turret.Permanent, "what answers at the endpoint is not KMS"},
+	"MissingParameter":                    {turret.Permanent, "KMS refused the request as invalid"},
+	"InvalidParameterValue":               {turret.Permanent, "KMS refused the request as invalid"},
+	"InvalidParameterCombination":         {turret.Permanent, "KMS refused the request as invalid"},
+}
+
+// explain makes a [signer.Error] of an error of the SDK: what it means, and what
+// to do. A context's own error keeps no class, for turret.Outcome knows it best.
+func (p *provider) explain(keyID, operation string, err error) error {
+	m := classify(err)
+	if m == expired {
+		p.refreshCredentials()
+	}
+	cause := error(&cause{operation, err})
+	if m.class != turret.Unknown {
+		cause = turret.WithClass(cause, m.class)
+	}
+	return &signer.Error{KeyID: keyID, Reason: m.reason, Err: cause}
+}
+
+func classify(err error) meaning {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return meaning{turret.Unknown, "KMS had not answered in time"}
+	}
+	if creating, ok := errors.AsType[*types.KMSInvalidStateException](err); ok && strings.Contains(strings.ToLower(creating.ErrorMessage()), "creating") {
+		return meaning{turret.Transient, "the replica of the key is still being made"}
+	}
+	if api, ok := errors.AsType[smithy.APIError](err); ok {
+		if m, ok := meanings[api.ErrorCode()]; ok {
+			return m
+		}
+	}
+	if is[*smithy.InvalidParamsError](err) {
+		return meaning{turret.Permanent, "the SDK refused the request as invalid"}
+	}
+	if resp, ok := errors.AsType[*smithyhttp.ResponseError](err); ok {
+		return meaning{turret.Transient, fmt.Sprintf("KMS, or what stands before it, answered HTTP %d", resp.HTTPStatusCode())}
+	}
+	switch {
+	case is[*net.DNSError](err):
+		return meaning{turret.Transient, "the name of KMS's endpoint does not resolve"}
+	case is[*tls.CertificateVerificationError](err):
+		return meaning{turret.Transient, "the certificate of what answers at KMS's endpoint does not verify"}
+	case is[*smithyhttp.RequestSendError](err):
+		return meaning{turret.Transient, "KMS cannot be reached"}
+	}
+	return meaning{turret.Transient, "the request was not sent; check credentials, Region and endpoint"}
+}
+
+func is[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
+}
+
+// cause is an error of the SDK in fewer words.
+type cause struct {
+	operation string
+	err       error
+}
+
+func (c *cause) Unwrap() error { return c.err }
+
+func (c *cause) Error() string {
+	text := c.err.Error()
+	if sent, ok := errors.AsType[*smithyhttp.RequestSendError](c.err); ok {
+		text = sent.Err.Error()
+	}
+	if api, ok := errors.AsType[smithy.APIError](c.err); ok {
+		text = api.ErrorCode()
+		if m := api.ErrorMessage(); m != "" && m != text {
+			text += ": " + m
+		}
+	}
+	if id, ok := errors.AsType[interface {
+		error
+		ServiceRequestID() string
+	}](c.err); ok && id.ServiceRequestID() != "" {
+		text += " (request " + id.ServiceRequestID() + ")"
+	}
+	return c.operation + ": " + text
+}
+
+// refreshCredentials has the client ask for new credentials before its next
+// request, if it holds ones that can be had anew.
+func (p *provider) refreshCredentials() {
+	c, ok := p.client.(*kms.Client)
+	if !ok {
+		return
+	}
+	if cache, ok := c.Options().Credentials.(interface{ Invalidate() }); ok {
+		cache.Invalidate()
+	}
+}
