@@ -76,13 +76,9 @@ func (b Builder) findKey(ctx context.Context) (Key, error) {
 	find = turret.With(find, timeout.Layer, DefaultTimeout)
 	find = turret.With(find, retry.Layer, retry.Options{MaxAttempts: 5, Backoff: retry.Backoff{Min: 100 * time.Millisecond}})
 	find = turret.With(find, timeout.Layer, DefaultTimeout/5)
-	key, err := find.ServiceFunc(func(ctx context.Context, _ struct{}) (Key, error) {
+	return find.ServiceFunc(func(ctx context.Context, _ struct{}) (Key, error) {
 		return b.provider.ProvideKey(ctx)
 	}).Call(ctx, struct{}{})
-	if err != nil {
-		return nil, fmt.Errorf("signer: no key: %w", err)
-	}
-	return key, nil
 }
 
 func replicasOf(key Key) []Key {

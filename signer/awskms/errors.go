@@ -107,9 +107,6 @@ func classify(err error) meaning {
 	if is[*smithy.InvalidParamsError](err) {
 		return meaning{turret.Permanent, "the SDK refused the request as invalid"}
 	}
-	if resp, ok := errors.AsType[*smithyhttp.ResponseError](err); ok {
-		return meaning{turret.Transient, fmt.Sprintf("KMS, or what stands before it, answered HTTP %d", resp.HTTPStatusCode())}
-	}
 	switch {
 	case is[*net.DNSError](err):
 		return meaning{turret.Transient, "the name of KMS's endpoint does not resolve"}
@@ -117,6 +114,9 @@ func classify(err error) meaning {
 		return meaning{turret.Transient, "the certificate of what answers at KMS's endpoint does not verify"}
 	case is[*smithyhttp.RequestSendError](err):
 		return meaning{turret.Transient, "KMS cannot be reached"}
+	}
+	if resp, ok := errors.AsType[*smithyhttp.ResponseError](err); ok {
+		return meaning{turret.Transient, fmt.Sprintf("KMS, or what stands before it, answered HTTP %d", resp.HTTPStatusCode())}
 	}
 	return meaning{turret.Transient, "the request was not sent; check credentials, Region and endpoint"}
 }
@@ -135,23 +135,34 @@ type cause struct {
 func (c *cause) Unwrap() error { return c.err }
 
 func (c *cause) Error() string {
-	text := c.err.Error()
-	if sent, ok := errors.AsType[*smithyhttp.RequestSendError](c.err); ok {
-		text = sent.Err.Error()
-	}
-	if api, ok := errors.AsType[smithy.APIError](c.err); ok {
-		text = api.ErrorCode()
-		if m := api.ErrorMessage(); m != "" && m != text {
-			text += ": " + m
-		}
-	}
+	text := c.operation + ": " + c.innermost()
 	if id, ok := errors.AsType[interface {
 		error
 		ServiceRequestID() string
 	}](c.err); ok && id.ServiceRequestID() != "" {
 		text += " (request " + id.ServiceRequestID() + ")"
 	}
-	return c.operation + ": " + text
+	return text
+}
+
+// innermost is what the SDK's layers of errors are about.
+func (c *cause) innermost() string {
+	if api, ok := errors.AsType[smithy.APIError](c.err); ok {
+		if m := api.ErrorMessage(); m != "" && m != api.ErrorCode() {
+			return api.ErrorCode() + ": " + m
+		}
+		return api.ErrorCode()
+	}
+	if sent, ok := errors.AsType[*smithyhttp.RequestSendError](c.err); ok {
+		return sent.Err.Error()
+	}
+	if read, ok := errors.AsType[*smithy.DeserializationError](c.err); ok && read.Err != nil {
+		return read.Err.Error()
+	}
+	if canceled, ok := errors.AsType[*smithy.CanceledError](c.err); ok && canceled.Err != nil {
+		return canceled.Err.Error()
+	}
+	return c.err.Error()
 }
 
 // refreshCredentials has the client ask for new credentials before its next

@@ -1,0 +1,245 @@
+package awskms_test
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+	"github.com/aws/smithy-go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/turretgo/turret"
+	"github.com/turretgo/turret/middleware/timeout"
+	"github.com/turretgo/turret/signer"
+	"github.com/turretgo/turret/signer/awskms"
+	"github.com/turretgo/turret/signer/kmstest"
+)
+
+func TestErrorsOfAKeyThatIsGoneSayWhatToDo(t *testing.T) {
+	for name, tc := range map[string]struct {
+		befall func(*kmstest.Server, string)
+		class  turret.Class
+		want   string
+		code   string
+	}{
+		"disabled":         {disable, turret.Permanent, "the key is disabled; enable it", "DisabledException"},
+		"pending deletion": {scheduleDeletion, turret.Permanent, "the key's state does not allow it", "KMSInvalidStateException"},
+		"access denied":    {(*kmstest.Server).Deny, turret.Permanent, "access denied; the key's policy must allow kms:GetPublicKey and kms:Sign", "AccessDeniedException"},
+		"throttled":        {inject(kmstest.Faults{Throttle: 1}), turret.Throttled, "over quota", "ThrottlingException"},
+		"internal":         {inject(kmstest.Faults{Internal: 1}), turret.Transient, "KMS failed inside", "KMSInternalException"},
+		"reset":            {inject(kmstest.Faults{Reset: 1}), turret.Transient, "KMS cannot be reached", ""},
+		"down":             {inject(kmstest.Faults{Down: true}), turret.Transient, "KMS, or what stands before it, answered HTTP 503", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := server(t)
+			s, id := open(t, srv, types.KeySpecEccNistP256)
+			tc.befall(srv, id)
+			_, err := s.SignMessage(nil, []byte("m"), crypto.SHA256)
+			require.ErrorContains(t, err, tc.want)
+			t.Log(err)
+			var e *signer.Error
+			require.ErrorAs(t, err, &e)
+			require.Equal(t, srv.ARN(id), e.KeyID)
+			require.Equal(t, tc.class, turret.Outcome(t.Context(), err))
+			if tc.code != "" {
+				var api smithy.APIError
+				require.ErrorAs(t, err, &api)
+				require.Equal(t, tc.code, api.ErrorCode())
+				require.Contains(t, err.Error(), "(request ", "support asks for the request id")
+			}
+		})
+	}
+}
+
+func inject(f kmstest.Faults) func(*kmstest.Server, string) {
+	return func(srv *kmstest.Server, _ string) { srv.Inject(f) }
+}
+
+func disable(srv *kmstest.Server, id string) {
+	if _, err := srv.Client().DisableKey(context.Background(), &kms.DisableKeyInput{KeyId: &id}); err != nil {
+		panic(err)
+	}
+}
+
+func scheduleDeletion(srv *kmstest.Server, id string) {
+	if _, err := srv.Client().ScheduleKeyDeletion(context.Background(), &kms.ScheduleKeyDeletionInput{KeyId: &id}); err != nil {
+		panic(err)
+	}
+}
+
+func TestErrorsOfAKeyThatIsNone(t *testing.T) {
+	srv := server(t)
+	encrypt, err := srv.Client().CreateKey(t.Context(), &kms.CreateKeyInput{KeySpec: types.KeySpecRsa2048, KeyUsage: types.KeyUsageTypeEncryptDecrypt})
+	require.NoError(t, err)
+	for name, tc := range map[string]struct{ keyID, want string }{
+		"unknown":        {"1234abcd-12ab-34cd-56ef-1234567890ab", "there is no such key here; check the id, the account and the Region"},
+		"no alias":       {"alias/nobody", "there is no such key here"},
+		"other region":   {"arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab", "there is no such key here"},
+		"symmetric":      {srv.CreateKey(types.KeySpecSymmetricDefault), "only asymmetric keys sign"},
+		"for encryption": {*encrypt.KeyMetadata.KeyId, "the key's usage is ENCRYPT_DECRYPT; a key that signs has SIGN_VERIFY"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := srv.Stats().Op("GetPublicKey").Requests
+			_, err := signer.NewBuilder(awskms.New(srv.Client(), tc.keyID)).Build(t.Context())
+			require.ErrorContains(t, err, tc.want)
+			require.ErrorContains(t, err, tc.keyID)
+			t.Log(err)
+			var e *signer.Error
+			require.ErrorAs(t, err, &e)
+			require.Equal(t, turret.Permanent, turret.Classify(err))
+			require.Equal(t, 1, srv.Stats().Op("GetPublicKey").Requests-before, "it is not asked for again")
+		})
+	}
+}
+
+// at returns a client of whatever answers at a URL.
+func at(url string) *kms.Client {
+	return kms.New(kms.Options{
+		Region:       "us-east-1",
+		Credentials:  credentials.NewStaticCredentialsProvider("AKID", "secret", ""),
+		BaseEndpoint: aws.String(url),
+	})
+}
+
+func TestEndpointsThatAreNoKMS(t *testing.T) {
+	nobody, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, nobody.Close())
+	answer := func(status int, body string) string {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, body)
+		}))
+		t.Cleanup(srv.Close)
+		return srv.URL
+	}
+	untrusted := httptest.NewUnstartedServer(http.NotFoundHandler())
+	untrusted.Config.ErrorLog = log.New(io.Discard, "", 0)
+	untrusted.StartTLS()
+	defer untrusted.Close()
+
+	for name, tc := range map[string]struct {
+		url   string
+		class turret.Class
+		want  string
+	}{
+		"nobody listens":      {"http://" + nobody.Addr().String(), turret.Transient, "KMS cannot be reached: GetPublicKey: Post"},
+		"untrusted":           {untrusted.URL, turret.Transient, "the certificate of what answers at KMS's endpoint does not verify"},
+		"500 without a body":  {answer(500, ""), turret.Transient, "answered HTTP 500"},
+		"502 with HTML":       {answer(502, "<html>bad gateway</html>"), turret.Transient, "answered HTTP 502"},
+		"200 that is no JSON": {answer(200, "<html>log in</html>"), turret.Transient, "answered HTTP 200"},
+		"unknown credentials": {answer(400, `{"__type":"UnrecognizedClientException","message":"The security token is invalid."}`), turret.Permanent, "the credentials are not known"},
+		"expired credentials": {answer(400, `{"__type":"ExpiredTokenException","message":"expired"}`), turret.Transient, "the credentials have expired"},
+		"a limit":             {answer(400, `{"__type":"LimitExceededException","message":"limit"}`), turret.Throttled, "over quota"},
+		"still being made":    {answer(400, `{"__type":"KMSInvalidStateException","message":"arn:aws:kms:eu-west-1:1:key/mrk-1 is creating."}`), turret.Transient, "the replica of the key is still being made"},
+		"a code unheard of":   {answer(418, `{"__type":"TeapotException","message":"short and stout"}`), turret.Transient, "TeapotException: short and stout"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := awskms.New(at(tc.url), "alias/release").ProvideKey(t.Context())
+			require.ErrorContains(t, err, tc.want)
+			t.Log(err)
+			require.Equal(t, tc.class, turret.Outcome(t.Context(), err))
+			var e *signer.Error
+			require.ErrorAs(t, err, &e)
+			require.Equal(t, "alias/release", e.KeyID)
+		})
+	}
+}
+
+func TestEndpointWhoseNameIsGone(t *testing.T) {
+	client := kms.New(at("http://kms.test").Options(), func(o *kms.Options) {
+		o.HTTPClient = &http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+			return nil, &net.DNSError{Err: "no such host", Name: "kms.test", IsNotFound: true}
+		}}}
+	})
+	_, err := awskms.New(client, "alias/release").ProvideKey(t.Context())
+	require.ErrorContains(t, err, "the name of KMS's endpoint does not resolve: GetPublicKey: ")
+	require.Equal(t, turret.Transient, turret.Classify(err))
+}
+
+func TestNoCredentials(t *testing.T) {
+	srv := server(t)
+	client := kms.New(srv.Client().Options(), func(o *kms.Options) {
+		o.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+			return aws.Credentials{}, errors.New("no role")
+		})
+	})
+	_, err := awskms.New(client, "alias/release").ProvideKey(t.Context())
+	require.ErrorContains(t, err, "the request was not sent; check credentials, Region and endpoint")
+	require.ErrorContains(t, err, "no role")
+}
+
+func TestExpiredCredentialsAreRefreshed(t *testing.T) {
+	fetched := 0
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(400)
+		fmt.Fprint(w, `{"__type":"ExpiredTokenException","message":"expired"}`)
+	}))
+	defer srv.Close()
+	client := kms.New(at(srv.URL).Options(), func(o *kms.Options) {
+		o.Credentials = aws.NewCredentialsCache(aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+			fetched++
+			return aws.Credentials{AccessKeyID: "a", SecretAccessKey: "b"}, nil
+		}))
+	})
+	for range 2 {
+		_, err := awskms.New(client, "alias/release").ProvideKey(t.Context())
+		require.Equal(t, turret.Transient, turret.Classify(err))
+	}
+	require.Equal(t, 2, fetched)
+}
+
+func TestTheCallersEndIsItsOwnDoing(t *testing.T) {
+	srv := server(t)
+	s, _ := open(t, srv, types.KeySpecEccNistP256)
+	srv.Inject(kmstest.Faults{Hang: 1})
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := s.SignContext(ctx, nil, make([]byte, 32), crypto.SHA256)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.NotErrorIs(t, err, timeout.ErrExceeded)
+	require.Equal(t, turret.Canceled, turret.Outcome(ctx, err))
+	t.Log(err)
+}
+
+func TestNothingSecretIsInAnError(t *testing.T) {
+	srv := server(t)
+	s, _ := open(t, srv, types.KeySpecEccNistEdwards25519)
+	srv.Inject(kmstest.Faults{Throttle: 1})
+	_, err := s.SignMessage(nil, []byte("attack at dawn"), crypto.Hash(0))
+	require.NotContains(t, fmt.Sprintf("%+v", err), "attack")
+}
+
+// FuzzAnswer feeds answers to the SDK and looks at what becomes of them: a
+// signature never, and an error with a class.
+func FuzzAnswer(f *testing.F) {
+	f.Add(200, []byte(`{"KeyId":"arn:aws:kms:us-east-1:1:key/a","KeyUsage":"SIGN_VERIFY","PublicKey":"MCow"}`))
+	f.Add(400, []byte(`{"__type":"x#y:z","message":3}`))
+	f.Add(503, []byte(`<html>`))
+	f.Fuzz(func(t *testing.T, status int, body []byte) {
+		if status < 200 || status > 599 {
+			t.Skip() // net/http itself refuses to send it
+		}
+		client := kms.New(at("http://kms.test").Options(), func(o *kms.Options) { o.HTTPClient = canned{status, body} })
+		key, err := awskms.New(client, "alias/release").ProvideKey(t.Context())
+		var e *signer.Error
+		if err != nil && !errors.As(err, &e) {
+			t.Fatalf("not a signer.Error: %v", err)
+		}
+		if err == nil && key.Public() == nil {
+			t.Fatal("a key without a public half")
+		}
+	})
+}

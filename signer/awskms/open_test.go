@@ -1,0 +1,111 @@
+package awskms_test
+
+import (
+	"bytes"
+	"crypto"
+	"errors"
+	"io"
+	"net/http"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+	"github.com/stretchr/testify/require"
+
+	"github.com/turretgo/turret/signer"
+	"github.com/turretgo/turret/signer/awskms"
+)
+
+// canned answers every request alike.
+type canned struct {
+	status int
+	body   []byte
+}
+
+func (c canned) Do(*http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: c.status, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(c.body))}, nil
+}
+
+// environment is one in which the SDK finds credentials and nothing else.
+func environment(t *testing.T) {
+	t.Setenv("AWS_ACCESS_KEY_ID", "AKID")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
+	t.Setenv("AWS_CONFIG_FILE", "/nonexistent")
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+	t.Setenv("AWS_REGION", "")
+	t.Setenv("AWS_DEFAULT_REGION", "")
+}
+
+func TestOpenSigns(t *testing.T) {
+	environment(t)
+	srv := server(t)
+	id := srv.CreateKey(types.KeySpecEccNistP256)
+	srv.SetAlias("alias/release", id)
+	for _, uri := range []string{
+		"awskms:///alias/release?region=us-east-1&endpoint=" + srv.Endpoint(),
+		"awskms:///" + id + "?endpoint=" + srv.Endpoint() + "&region=us-east-1",
+		"awskms:///" + srv.ARN(id) + "?endpoint=" + srv.Endpoint(),
+	} {
+		provider, err := awskms.Open(t.Context(), uri)
+		require.NoError(t, err)
+		s, err := signer.NewBuilder(provider).Build(t.Context())
+		require.NoError(t, err, uri)
+		_, err = s.SignMessage(nil, []byte("m"), crypto.SHA256)
+		require.NoError(t, err, uri)
+	}
+}
+
+func TestOpenWithoutARegionSaysSo(t *testing.T) {
+	environment(t)
+	provider, err := awskms.Open(t.Context(), "awskms:///alias/release")
+	require.NoError(t, err)
+	_, err = provider.ProvideKey(t.Context())
+	require.ErrorContains(t, err, "the KMS client has no Region; set one in its configuration, or AWS_REGION")
+
+	t.Setenv("AWS_REGION", "us-east-1")
+	srv := server(t)
+	provider, err = awskms.Open(t.Context(), "awskms:///"+srv.CreateKey(types.KeySpecEccNistP256)+"?endpoint="+srv.Endpoint())
+	require.NoError(t, err)
+	_, err = provider.ProvideKey(t.Context())
+	require.NoError(t, err)
+}
+
+func TestOpenRefusesWhatNamesNoKey(t *testing.T) {
+	for uri, want := range map[string]string{
+		"":                                       `its scheme is ""`,
+		"kms:///alias/release":                   `its scheme is "kms"`,
+		"awskms://alias/release":                 `"alias" stands where a host does; there are three slashes before the key`,
+		"awskms://user@/alias/release":           "stands where a host does",
+		"awskms:alias/release":                   "there is no key after three slashes",
+		"awskms:///":                             "there is no key after three slashes",
+		"awskms:///?region=eu-west-1":            "there is no key after three slashes",
+		"awskms:///alias/x#y":                    "it has a fragment, #y",
+		"awskms:///alias/x?region=":              "region is not given once",
+		"awskms:///alias/x?region=a&region=b":    "region is not given once",
+		"awskms:///alias/x?regoin=eu-west-1":     "its query has regoin, where region and endpoint may be",
+		"awskms:///alias/x?endpoint=example.com": `its endpoint "example.com" is no http or https URL`,
+		"awskms:///alias/x?endpoint=ftp://a":     "is no http or https URL",
+		"awskms:///alias/x?a;b":                  "its query does not parse",
+		"awskms:///%zz":                          "it is no URI at all",
+	} {
+		_, err := awskms.Open(t.Context(), uri)
+		require.ErrorContains(t, err, want, uri)
+		require.ErrorContains(t, err, "one reads awskms:///alias/release?region=eu-west-1", uri)
+		var e *signer.Error
+		require.ErrorAs(t, err, &e)
+	}
+}
+
+func FuzzOpen(f *testing.F) {
+	f.Add("awskms:///alias/release?region=eu-west-1")
+	f.Add("awskms:///arn:aws:kms:us-east-1:111122223333:key/mrk-1?endpoint=http://127.0.0.1:1")
+	f.Fuzz(func(t *testing.T, uri string) {
+		provider, err := awskms.Open(t.Context(), uri)
+		var e *signer.Error
+		switch {
+		case err != nil && !errors.As(err, &e):
+			t.Fatalf("not a signer.Error: %v", err)
+		case err == nil && provider == nil:
+			t.Fatal("neither a provider nor an error")
+		}
+	})
+}
