@@ -1,0 +1,72 @@
+package signer_test
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"fmt"
+	"log"
+	"time"
+
+	"github.com/sony/gobreaker/v2"
+
+	"github.com/turretgo/turret"
+	"github.com/turretgo/turret/middleware/ratelimit"
+	"github.com/turretgo/turret/middleware/retry"
+	"github.com/turretgo/turret/signer"
+)
+
+// Any crypto.Signer gets a stack: a PKCS #11 token, a TPM, another vendor's KMS.
+func Example() {
+	token, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader) // stands for the remote key
+	if err != nil {
+		log.Fatal(err)
+	}
+	key, err := signer.NewBuilder(signer.Wrap(token, signer.WrapOptions{})).
+		Timeout(10 * time.Second).
+		Retry(retry.Options{MaxAttempts: 5}).
+		RateLimit(ratelimit.Options{Rate: 500, Burst: 50}).
+		CircuitBreaker(gobreaker.Settings{Name: "token"}).
+		Timeout(2 * time.Second).
+		Build(context.Background())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer key.Close()
+
+	digest := sha256.Sum256([]byte("message"))
+	sig, err := key.Sign(rand.Reader, digest[:], crypto.SHA256)
+	fmt.Println(ecdsa.VerifyASN1(&token.PublicKey, digest[:], sig), err)
+	fmt.Println(turret.Describe(key))
+	// Output:
+	// true <nil>
+	// signer ECDSA P-256
+	// timeout 10s
+	// retry 5 attempts, backoff 50ms–5s
+	// rate limit 500/s, burst 50
+	// breaker token (opens for 1m0s)
+	// timeout 2s
+	// verify
+	// *ecdsa.PrivateKey
+}
+
+// What a key cannot do is refused at once, with the reason.
+func ExampleError() {
+	token, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		log.Fatal(err)
+	}
+	key, err := signer.NewBuilder(signer.Wrap(token, signer.WrapOptions{})).Build(context.Background())
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = key.Sign(rand.Reader, make([]byte, 20), crypto.SHA1)
+	fmt.Println(err)
+	fmt.Println(turret.Classify(err))
+	// Output:
+	// signer: ECDSA P-256 key cannot sign a SHA-1 digest: it signs with ECDSA_SHA_256, ECDSA_SHA_384, ECDSA_SHA_512 only
+	// permanent
+}
