@@ -40,6 +40,9 @@ func (c Class) String() string {
 	return fmt.Sprintf("class %d", uint8(c))
 }
 
+// MarshalText returns the class's name, for logs and JSON.
+func (c Class) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
 type classifier interface {
 	error
 	Class() Class

@@ -135,6 +135,9 @@ func TestRetryAfter(t *testing.T) {
 func TestClassString(t *testing.T) {
 	require.Equal(t, "throttled", turret.Throttled.String())
 	require.Equal(t, "class 77", turret.Class(77).String())
+	text, err := turret.Rejected.MarshalText()
+	require.NoError(t, err)
+	require.Equal(t, "rejected", string(text))
 }
 
 func TestAttempt(t *testing.T) {
