@@ -179,6 +179,16 @@ func TestDescribe(t *testing.T) {
 	require.Equal(t, "timeout 2s\nfunc", turret.Describe(wrap(serve(0), 2*time.Second)))
 }
 
+func TestAllocatesNoMoreThanContextWithTimeout(t *testing.T) {
+	s := wrap(turret.ServiceFunc[int, int](answer), time.Minute)
+	layer := testing.AllocsPerRun(1000, func() { _, _ = s.Call(t.Context(), 1) })
+	plain := testing.AllocsPerRun(1000, func() {
+		_, cancel := context.WithTimeout(t.Context(), time.Minute)
+		cancel()
+	})
+	require.LessOrEqual(t, layer, plain)
+}
+
 func Example() {
 	b := turret.NewBuilder[string, string]()
 	b = turret.With(b, timeout.Layer, 10*time.Millisecond)

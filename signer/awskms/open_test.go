@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"sync"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
@@ -52,6 +53,29 @@ func TestOpenSigns(t *testing.T) {
 		_, err = s.SignMessage(nil, []byte("m"), crypto.SHA256)
 		require.NoError(t, err, uri)
 	}
+}
+
+func TestOpenKeepsItsConnectionsBetweenBursts(t *testing.T) {
+	environment(t)
+	srv := server(t)
+	provider, err := awskms.Open(t.Context(), "awskms:///"+srv.CreateKey(types.KeySpecEccNistP256)+"?region=us-east-1&endpoint="+srv.Endpoint())
+	require.NoError(t, err)
+	s, err := signer.NewBuilder(provider).SkipVerify().Build(t.Context())
+	require.NoError(t, err)
+	const bursts, size = 6, 64
+	for range bursts {
+		var burst sync.WaitGroup
+		for range size {
+			burst.Go(func() {
+				if _, err := s.SignMessage(nil, nil, crypto.SHA256); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		burst.Wait()
+	}
+	// With the SDK's ten idle connections each burst dials some fifty anew.
+	require.Less(t, srv.Stats().Connections, 2*size)
 }
 
 func TestOpenWithoutARegionSaysSo(t *testing.T) {
