@@ -129,7 +129,9 @@ func TestLatenciesRepeatAndChangeNothingAboutTheFaults(t *testing.T) {
 
 func TestFaultsAreNoMoreLikelyInSlowCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := wrap(chaos.Options{ErrorRate: 0.3, Latency: chaos.Uniform(0, time.Second)})
+		s := wrap(chaos.Options{ErrorRate: 0.3, Latency: func(r *rand.Rand) time.Duration {
+			return time.Duration(r.Float64() * float64(time.Second))
+		}})
 		var took time.Duration
 		failed := 0
 		for range 5000 {
