@@ -2,8 +2,8 @@
 //
 // A panic that nobody recovers ends the program, and with it every call under
 // way. Between services that is seldom wanted: one request that finds a bug
-// should cost its caller an error and the others nothing. The idea is old;
-// net/http does it for each connection, and Erlang built a language on it.
+// should cost its caller an error and the others nothing. It is what net/http
+// does for the handler of each request, and tower-http's catch-panic.
 //
 // In a stack it belongs at the bottom, around the service that may panic:
 //
