@@ -123,9 +123,9 @@ func (s *service[Req, Resp]) Ready() error {
 
 func (s *service[Req, Resp]) String() string {
 	if s.check != nil {
-		return "loadshed, with a check"
+		return "load shed, with a check"
 	}
-	return "loadshed"
+	return "load shed"
 }
 
 func (s *service[Req, Resp]) Unwrap() []any { return s.below }

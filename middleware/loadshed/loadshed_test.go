@@ -198,9 +198,9 @@ func TestPassingThroughAllocatesNothing(t *testing.T) {
 
 func TestDescribe(t *testing.T) {
 	inner := turret.ServiceFunc[int, int](echo)
-	require.Equal(t, "loadshed\nfunc", turret.Describe(wrap(loadshed.Options{}, inner)))
+	require.Equal(t, "load shed\nfunc", turret.Describe(wrap(loadshed.Options{}, inner)))
 	o := loadshed.Options{Check: func(context.Context) error { return nil }}
-	require.Equal(t, "loadshed, with a check\nfunc", turret.Describe(wrap(o, inner)))
+	require.Equal(t, "load shed, with a check\nfunc", turret.Describe(wrap(o, inner)))
 }
 
 func TestNoOptionsAreInvalid(t *testing.T) {
