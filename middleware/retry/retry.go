@@ -20,56 +20,10 @@ package retry
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/turretgo/turret"
 )
-
-// Options configure a retry. The zero Options are ready to use: three attempts,
-// full jitter between 0 and 50 ms, then 100 ms (200 and 400 when throttled).
-type Options struct {
-	// MaxAttempts is how many times a call is made in all, the first included.
-	// 0 means 3.
-	MaxAttempts int
-
-	// Backoff is the wait between attempts. Where an error says RetryAfter, the
-	// wait is at least that long, but no longer than Backoff.Max.
-	Backoff Backoff
-
-	// Retryable, if set, decides whether to call again after err, in place of
-	// the error's class. It is not asked when the caller has gone, nor about a
-	// refusal that WaitRejected waits out.
-	Retryable func(err error, class turret.Class) bool
-
-	// Budget bounds retries across calls. Nil means no bound but MaxAttempts.
-	Budget *Budget
-
-	// WaitRejected waits out a refusal from below, such as an open breaker's or
-	// a limiter's, if it says RetryAfter and that fits the context's deadline.
-	// Such a wait costs the budget nothing and, under a deadline, is not counted
-	// as an attempt: the service was never reached.
-	WaitRejected bool
-
-	// OnRetry, if set, is called before each wait, in the caller's goroutine.
-	OnRetry func(ctx context.Context, e Event)
-}
-
-// Event is a retry about to happen.
-type Event struct {
-	Attempt int           // the attempt that failed, counted from 1
-	Err     error         // its error
-	Class   turret.Class  // what the error means
-	Delay   time.Duration // how long the layer waits now
-}
-
-// Validate says what is wrong with o, if anything is.
-func (o Options) Validate() error {
-	if o.MaxAttempts < 0 {
-		return fmt.Errorf("retry: MaxAttempts is %d; it must be at least 1, or 0 for the default of 3", o.MaxAttempts)
-	}
-	return o.Backoff.Validate()
-}
 
 // Layer retries as o says. It panics with Validate's error if o is invalid.
 //
@@ -173,65 +127,4 @@ func wait(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// byClass is the policy that Options describe.
-type byClass[Req, Resp any] struct{ Options }
-
-func (p byClass[Req, Resp]) Retry(ctx context.Context, t *Try[Req, Resp]) (time.Duration, bool) {
-	class := turret.Outcome(ctx, t.Err)
-	after, wish := turret.RetryAfter(t.Err)
-	if class == turret.Rejected && p.WaitRejected && wish {
-		return p.waitOut(ctx, t, after)
-	}
-	if !p.retryable(t.Err, class) || p.spent(&t.reason, t.Attempt) {
-		return 0, false
-	}
-	delay := p.Backoff.delay(t.Attempt, class)
-	return max(delay, min(after, p.Backoff.Max)), true
-}
-
-// waitOut comes back when whoever refused said to, give or take some jitter, so
-// that all who were refused do not come back at once.
-func (p byClass[Req, Resp]) waitOut(ctx context.Context, t *Try[Req, Resp], after time.Duration) (time.Duration, bool) {
-	if _, bounded := ctx.Deadline(); bounded {
-		t.Attempt-- // this one does not count
-	} else if p.spent(&t.reason, t.Attempt) {
-		return 0, false
-	}
-	t.unreached = true
-	return after + p.Backoff.spread(p.Backoff.Min), true
-}
-
-func (p byClass[Req, Resp]) retryable(err error, class turret.Class) bool {
-	switch {
-	case class == turret.Canceled:
-		return false
-	case p.Retryable != nil:
-		return p.Retryable(err, class)
-	}
-	return class == turret.Transient || class == turret.Throttled || class == turret.Unknown
-}
-
-// spent reports whether attempt was the last one allowed.
-func (p byClass[Req, Resp]) spent(reason *error, attempt int) bool {
-	if attempt < p.MaxAttempts {
-		return false
-	}
-	if p.MaxAttempts > 1 { // else no retry was ever due
-		*reason = ErrExhausted
-	}
-	return true
-}
-
-// String takes options with their defaults filled in.
-func (o Options) String() string {
-	line := fmt.Sprintf("retry %d attempts, backoff %v–%v", o.MaxAttempts, o.Backoff.Min, o.Backoff.Max)
-	if o.Budget != nil {
-		line += ", " + o.Budget.String()
-	}
-	if o.WaitRejected {
-		line += ", waits out refusals"
-	}
-	return line
 }
