@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/turretgo/turret"
+	"github.com/turretgo/turret/middleware/buffer"
 	"github.com/turretgo/turret/middleware/reconnect"
 	"github.com/turretgo/turret/middleware/timeout"
 )
@@ -108,6 +109,29 @@ func TestTimeoutOfAnAttemptBelowBreaksAConnectionThatHangs(t *testing.T) {
 		_, err := svc.Call(t.Context(), hangs)
 		assert.ErrorIs(t, err, timeout.ErrExceeded)
 		<-time.After(time.Second)
+		resp, err := svc.Call(t.Context(), well)
+		require.NoError(t, err)
+		assert.Equal(t, 2, resp)
+		require.NoError(t, turret.Close(svc))
+		assert.Equal(t, []int{1, 1}, token.closes())
+	})
+}
+
+func TestWorkerThatItsHandlerKilledIsReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		token := &token{}
+		svc := reconnect.New(reconnect.Options{}, func(ctx context.Context) (service, error) {
+			s, err := token.open(ctx)
+			return buffer.New(s, buffer.Options{}), err
+		})
+		_, _ = svc.Call(t.Context(), takes(time.Second, nil))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := svc.Call(ctx, func(context.Context) error { <-time.After(time.Minute); panic("boom") })
+		assert.Equal(t, context.DeadlineExceeded, err)
+		<-time.After(time.Minute)
+		_, err = svc.Call(t.Context(), well)
+		assert.ErrorIs(t, err, buffer.ErrClosed)
 		resp, err := svc.Call(t.Context(), well)
 		require.NoError(t, err)
 		assert.Equal(t, 2, resp)
