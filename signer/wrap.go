@@ -4,25 +4,27 @@ import (
 	"bytes"
 	"context"
 	"crypto"
-	"crypto/rand"
+	"errors"
 	"fmt"
-	"io"
-	"runtime"
+	"time"
 
 	"github.com/turretgo/turret"
+	"github.com/turretgo/turret/middleware/buffer"
 )
 
 // WrapOptions say what a wrapped signer can bear. The zero WrapOptions suit one
 // that is safe for concurrent use.
 type WrapOptions struct {
-	// MaxInFlight bounds the operations that have not returned: those under way
-	// and those left behind by callers who gave up. One more is ErrStuck, of
-	// class Rejected. 0 means 1024.
+	// MaxInFlight bounds the operations that have not returned: those under way,
+	// those left behind by callers who gave up and, with Serial, those that wait
+	// for their turn. One more is ErrStuck, of class Rejected. 0 means 1024.
 	MaxInFlight int
 
 	// Serial makes operations one at a time, in the order of the calls, as smart
-	// cards and PKCS #11 sessions need it. Calls wait for their turn; one whose
-	// caller has gone is skipped.
+	// cards and PKCS #11 sessions need it. A worker owns the signer: one
+	// goroutine makes all its operations, and closes it. Calls wait for their
+	// turn, and one whose caller has gone is skipped. The worker starts with the
+	// first operation and ends with Close. See package buffer.
 	Serial bool
 }
 
@@ -57,19 +59,32 @@ func Wrap(s crypto.Signer, o WrapOptions) *Wrapped {
 	if o.MaxInFlight == 0 {
 		o.MaxInFlight = 1024
 	}
-	w := &Wrapped{signer: s, pub: s.Public(), inFlight: make(chan struct{}, o.MaxInFlight)}
+	w := &Wrapped{signer: s, pub: s.Public(), maxInFlight: o.MaxInFlight}
+	w.contextual, _ = s.(contextSigner)
 	if o.Serial {
-		w.turn = make(chan struct{}, 1)
+		w.worker = buffer.New(operator{s}, serialOptions(o))
+		w.operations = w.worker
+	} else {
+		w.operations = &concurrent{operator{s}, make(chan struct{}, o.MaxInFlight)}
 	}
 	return w
 }
 
+func serialOptions(o WrapOptions) buffer.Options {
+	if o.MaxInFlight == 1 {
+		return buffer.Options{Capacity: buffer.NoQueue}
+	}
+	return buffer.Options{Capacity: o.MaxInFlight - 1} // and one at the worker
+}
+
 // Wrapped is a crypto.Signer as a [Key], and as the [KeyProvider] of itself.
 type Wrapped struct {
-	signer   crypto.Signer
-	pub      crypto.PublicKey
-	inFlight chan struct{} // one element an operation
-	turn     chan struct{} // held by the operation under way, where they are serial
+	signer      crypto.Signer
+	contextual  contextSigner // signer, if it takes contexts
+	pub         crypto.PublicKey
+	maxInFlight int
+	operations  turret.Service[Request, *operation]
+	worker      *buffer.Buffer[Request, *operation] // operations, where they are serial
 }
 
 var (
@@ -94,130 +109,47 @@ func (w *Wrapped) takesMessages() bool {
 	return ok
 }
 
-// Close closes the signer, if it is an io.Closer.
+// Ready tells whether there is room for an operation. It is part of
+// turret.Readier.
+func (w *Wrapped) Ready() error { return w.explain(turret.Ready(w.operations)) }
+
+// closePatience is how long Close waits for an operation that does not return.
+const closePatience = 5 * time.Second
+
+// Close closes the signer, if it is an io.Closer. A serial one it closes after the
+// operations that were asked for, for which it waits five seconds at most.
 func (w *Wrapped) Close() error {
-	if c, ok := w.signer.(io.Closer); ok {
-		return c.Close()
+	if w.worker == nil {
+		return operator{w.signer}.Close()
 	}
-	return nil
+	ctx, cancel := context.WithTimeout(context.Background(), closePatience)
+	defer cancel()
+	return w.worker.Shutdown(ctx)
 }
 
 // Call has the signer sign. It returns as soon as ctx is done.
 func (w *Wrapped) Call(ctx context.Context, req Request) (Response, error) {
-	if s, ok := w.signer.(contextSigner); ok {
-		return response(signContext(ctx, s, req))
+	if w.contextual != nil && w.worker == nil {
+		return response(signContext(ctx, w.contextual, req))
 	}
-	if err := w.begin(ctx); err != nil {
-		return Response{}, err
-	}
-	op := &operation{ended: make(chan struct{})}
 	req.Message = bytes.Clone(req.Message) // the caller may go, and use it again
-	go func() {
-		defer close(op.ended)
-		defer w.end()
-		op.run(w.signer, req)
-	}()
-	select {
-	case <-op.ended:
-		return response(op.result())
-	case <-ctx.Done():
-		return Response{}, ctx.Err()
+	op, err := w.operations.Call(ctx, req)
+	if err != nil {
+		return Response{}, w.explain(err)
 	}
+	return response(op.result())
 }
 
-// begin takes a place among the operations in flight and, where they are
-// serial, waits for its turn.
-func (w *Wrapped) begin(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
+// explain says of a refusal for want of room what that means here.
+func (w *Wrapped) explain(err error) error {
+	if !errors.Is(err, errFull) && !errors.Is(err, buffer.ErrFull) {
 		return err
 	}
-	select {
-	case w.inFlight <- struct{}{}:
-	default:
-		return &Error{
-			KeyType: keyType(w.pub),
-			Reason:  fmt.Sprintf("%d operations of the wrapped signer have not returned", cap(w.inFlight)),
-			Err:     turret.WithClass(ErrStuck, turret.Rejected),
-		}
+	return &Error{
+		KeyType: keyType(w.pub),
+		Reason:  fmt.Sprintf("%d operations of the wrapped signer have not returned", w.maxInFlight),
+		Err:     turret.WithClass(ErrStuck, turret.Rejected),
 	}
-	if w.turn == nil {
-		return nil
-	}
-	select {
-	case w.turn <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		<-w.inFlight
-		return ctx.Err()
-	}
-}
-
-func (w *Wrapped) end() {
-	if w.turn != nil {
-		<-w.turn
-	}
-	<-w.inFlight
-}
-
-// operation is one call of a signer, in a goroutine of its own.
-type operation struct {
-	sig      []byte
-	err      error
-	panicked any
-	returned bool
-	ended    chan struct{}
-}
-
-// run lets no panic out: in a goroutine of ours it would end the program.
-func (op *operation) run(s crypto.Signer, req Request) {
-	defer func() {
-		if !op.returned {
-			op.panicked = recover()
-		}
-	}()
-	op.sig, op.err = sign(s, req)
-	op.returned = true
-}
-
-// result ends as the signer did: it returns, panics, or exits the goroutine.
-func (op *operation) result() ([]byte, error) {
-	switch {
-	case op.returned:
-		return op.sig, op.err
-	case op.panicked != nil:
-		panic(op.panicked)
-	}
-	runtime.Goexit()
-	return nil, nil
-}
-
-// sign calls a crypto.Signer for a request.
-func sign(s crypto.Signer, req Request) ([]byte, error) {
-	opts := req.Algorithm.SignerOpts()
-	if req.MessageType == Raw {
-		return crypto.SignMessage(s, rand.Reader, req.Message, opts)
-	}
-	return s.Sign(rand.Reader, req.Message, opts)
-}
-
-// contextSigner is a crypto.Signer that does take a context.
-type contextSigner interface {
-	crypto.Signer
-	SignContext(ctx context.Context, rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error)
-}
-
-// signContext calls a contextSigner for a request.
-func signContext(ctx context.Context, s contextSigner, req Request) ([]byte, error) {
-	if boxed, ok := s.(*Signer); ok {
-		return sign(boxed.WithContext(ctx), req)
-	}
-	opts, message := req.Algorithm.SignerOpts(), req.Message
-	if h := opts.HashFunc(); h != 0 && req.MessageType == Raw {
-		d := h.New()
-		d.Write(message)
-		message = d.Sum(nil)
-	}
-	return s.SignContext(ctx, rand.Reader, message, opts)
 }
 
 func response(sig []byte, err error) (Response, error) {

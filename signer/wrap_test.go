@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/turretgo/turret"
+	"github.com/turretgo/turret/middleware/buffer"
 	"github.com/turretgo/turret/signer"
 )
 
@@ -139,6 +140,64 @@ func TestSerialIsOneAtATimeAndSkipsWhoHasGone(t *testing.T) {
 		require.Equal(t, 1, failed)
 		require.Equal(t, 1, most)
 		require.Equal(t, []byte{0, 1, 3, 4}, served)
+		require.NoError(t, w.Close())
+	})
+}
+
+func TestSerialSignerOutlivesItsPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		calls := 0
+		w := signer.Wrap(stubbed(func([]byte) ([]byte, error) {
+			if calls++; calls == 1 {
+				panic("boom")
+			}
+			return []byte("sig"), nil
+		}), signer.WrapOptions{Serial: true, MaxInFlight: 1})
+		defer w.Close()
+		require.PanicsWithValue(t, "boom", func() { _, _ = w.Call(t.Context(), request) })
+		_, err := w.Call(t.Context(), request)
+		require.NoError(t, err)
+	})
+}
+
+func TestSerialQueueIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		w := signer.Wrap(stubbed(func([]byte) ([]byte, error) { <-release; return nil, nil }), signer.WrapOptions{Serial: true, MaxInFlight: 2})
+		require.NoError(t, w.Ready())
+		done := make(chan error)
+		for range 2 {
+			go func() { _, err := w.Call(t.Context(), request); done <- err }()
+			synctest.Wait()
+		}
+		_, err := w.Call(t.Context(), request)
+		require.ErrorIs(t, err, signer.ErrStuck)
+		require.ErrorIs(t, w.Ready(), signer.ErrStuck)
+		close(release)
+		require.NoError(t, <-done)
+		require.NoError(t, <-done)
+		require.NoError(t, w.Close())
+		_, err = w.Call(t.Context(), request)
+		require.ErrorIs(t, err, buffer.ErrClosed)
+	})
+}
+
+func TestCloseOfAHungSerialSignerIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		c := &closableSigner{Signer: stubbed(func([]byte) ([]byte, error) { <-release; return nil, nil })}
+		w := signer.Wrap(c, signer.WrapOptions{Serial: true})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := w.Call(ctx, request)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		start := time.Now()
+		require.ErrorIs(t, w.Close(), context.DeadlineExceeded)
+		require.Equal(t, 5*time.Second, time.Since(start))
+		require.Zero(t, c.closed, "not while its operation is under way")
+		close(release)
+		synctest.Wait()
+		require.Equal(t, 1, c.closed, "but after it")
 	})
 }
 
@@ -190,9 +249,15 @@ func TestSignerWithContextIsCalledThroughIt(t *testing.T) {
 	c := &contextual{stub: stubbed(nil)}
 	type key struct{}
 	ctx := context.WithValue(t.Context(), key{}, 1)
-	_, err := signer.Wrap(c, signer.WrapOptions{}).Call(ctx, request)
-	require.NoError(t, err)
-	require.Equal(t, ctx, c.ctx)
+	for _, o := range []signer.WrapOptions{{}, {Serial: true}} {
+		w := signer.Wrap(c, o)
+		c.ctx = nil
+		_, err := w.Call(ctx, request)
+		require.NoError(t, err)
+		require.Equal(t, 1, c.ctx.Value(key{}))
+		require.NoError(t, w.Close())
+	}
+	var err error
 
 	_, err = signer.Wrap(c, signer.WrapOptions{}).Call(ctx, signer.Request{Algorithm: signer.ECDSA_SHA_256, MessageType: signer.Raw, Message: []byte("m")})
 	require.NoError(t, err)
