@@ -38,7 +38,7 @@ func Ready(svc any) error {
 }
 
 func anyReady(replicas []any) error {
-	var errs []error
+	var errs unready
 	for _, r := range replicas {
 		err := Ready(r)
 		if err == nil {
@@ -46,7 +46,7 @@ func anyReady(replicas []any) error {
 		}
 		errs = append(errs, err)
 	}
-	return errors.Join(errs...)
+	return errs
 }
 
 // Describe prints a stack: one line a layer, outermost first, and the replicas

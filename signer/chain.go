@@ -69,13 +69,5 @@ func (e *chainError) Error() string {
 
 func (e *chainError) Unwrap() []error { return e.errs }
 
-// Class is Permanent if it is for every provider: else one may have the key the
-// next time.
-func (e *chainError) Class() turret.Class {
-	for _, c := range []turret.Class{turret.Canceled, turret.Transient, turret.Unknown, turret.Throttled, turret.Rejected} {
-		if slices.Contains(e.classes, c) {
-			return c
-		}
-	}
-	return turret.Permanent
-}
+// Class is that of the most hopeful provider: see [turret.Hopeful].
+func (e *chainError) Class() turret.Class { return turret.Hopeful(e.classes...) }

@@ -3,7 +3,6 @@ package failover
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -59,30 +58,14 @@ func (e *Error) Unwrap() []error {
 	return errs
 }
 
-// Class is Canceled if the caller went away, and otherwise the first of
-// Transient, Unknown, Throttled and Rejected that is among the replicas': as
-// long as one of them may answer the next time, so may the service.
+// Class is that of the most hopeful replica: see [turret.Hopeful].
 func (e *Error) Class() turret.Class {
-	for _, c := range []turret.Class{turret.Canceled, turret.Transient, turret.Unknown, turret.Throttled, turret.Rejected} {
-		if slices.ContainsFunc(e.Replicas, func(r ReplicaError) bool { return r.Class == c }) {
-			return c
-		}
+	var classes []turret.Class
+	for _, r := range e.Replicas {
+		classes = append(classes, r.Class)
 	}
-	return turret.Permanent
+	return turret.Hopeful(classes...)
 }
 
-// RetryAfter is the soonest that any replica asked for; there is none when a
-// replica that may answer at once asked for nothing.
-func (e *Error) RetryAfter() (soonest time.Duration, ok bool) {
-	for _, r := range e.Replicas {
-		after, asked := turret.RetryAfter(r.Err)
-		switch {
-		case r.Class == turret.Permanent:
-		case !asked:
-			return 0, false
-		case !ok || after < soonest:
-			soonest, ok = after, true
-		}
-	}
-	return soonest, ok
-}
+// RetryAfter is the soonest that any replica asked for: see [turret.Soonest].
+func (e *Error) RetryAfter() (time.Duration, bool) { return turret.Soonest(e.Unwrap()...) }
