@@ -19,10 +19,9 @@ import (
 )
 
 type (
-	intService = turret.Service[int, int]
-	intFunc    = turret.ServiceFunc[int, int]
-	intAnswer  = turret.Answer[int, int]
-	all        = turret.CallAllOptions
+	intFunc   = turret.ServiceFunc[int, int]
+	intAnswer = turret.Answer[int, int]
+	all       = turret.CallAllOptions
 )
 
 var square = intFunc(func(_ context.Context, n int) (int, error) { return n * n, nil })
