@@ -27,15 +27,16 @@ const (
 	// MayChangeValues layers send other requests, or return other responses.
 	MayChangeValues
 	// MayReplaceErrors layers return something else for an error below: another
-	// one, or a success, as fallbacks do.
+	// one, or a success, as fallbacks do. So they may be ready when what is below
+	// is not.
 	MayReplaceErrors
 	// MayReclassify layers keep an error below, but say something else of it: its
 	// class, or when to try again. What is Permanent stays so.
 	MayReclassify
 	// MayRecoverPanics layers return an error where the service panics.
 	MayRecoverPanics
-	// MayEndOnPanic layers serve no more after a panic below, or a Goexit, as
-	// when the worker ended by it that owns what is below.
+	// MayEndOnPanic layers serve no more after a panic below, or a Goexit, or not
+	// at once, as when the worker ended by it that owns what is below.
 	MayEndOnPanic
 	// MayShareState layers share state among the services that they wrap.
 	MayShareState
@@ -106,7 +107,7 @@ func checks[Req, Resp any]() []check[Req, Resp] {
 		{"keeps 64 callers apart", (*tr).keepsCallersApart, 0},
 		{"leaves no goroutine", (*tr).leavesNoGoroutine, 0},
 		{"Describe reaches through", (*tr).describes, 0},
-		{"Ready reaches through", (*tr).tellsReady, MayHideBelow},
+		{"Ready reaches through", (*tr).tellsReady, MayHideBelow | MayReplaceErrors},
 		{"Close reaches through", (*tr).closes, MayHideBelow},
 		{"fresh state each time it wraps", (*tr).hasFreshState, MayShareState},
 	}

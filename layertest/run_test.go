@@ -450,6 +450,10 @@ func badLayers() map[string]badLayer {
 			layer: func(n svc) svc { return unready{n} },
 			fails: []string{ready}, says: "of a fresh layer around a ready service",
 		},
+		"is ready whatever is below": {
+			layer: func(n svc) svc { return always{n} },
+			fails: []string{ready}, says: "the service below is not ready", excused: MayReplaceErrors,
+		},
 		"cannot be closed twice": {
 			layer: func(n svc) svc { return &closeOnce{svc: n, done: make(chan struct{})} },
 			fails: []string{closing}, says: "called again, panics", excused: MayHideBelow,
@@ -633,6 +637,17 @@ type unready struct{ svc }
 func (unready) String() string  { return "unready" }
 func (u unready) Unwrap() []any { return []any{u.svc} }
 func (unready) Ready() error    { return newFault(turret.Rejected) }
+
+// always hides Ready of what is below, and shows the rest.
+type always struct{ svc }
+
+func (always) String() string  { return "always" }
+func (a always) Unwrap() []any { return []any{unasked{a.svc.(*service[int, int])}} }
+
+type unasked struct{ s *service[int, int] }
+
+func (u unasked) String() string { return u.s.String() }
+func (u unasked) Close() error   { return u.s.Close() }
 
 type closeOnce struct {
 	svc
