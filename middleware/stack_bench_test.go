@@ -20,8 +20,6 @@ import (
 //
 //	go test -run '^$' -bench Stack -benchmem -count 10 ./middleware
 
-type service = turret.Service[int, int]
-
 func answer(_ context.Context, n int) (int, error) { return n, nil }
 
 const plenty = rate.Limit(1e9) // so that nobody waits
