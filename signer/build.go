@@ -112,7 +112,7 @@ func (b Builder) assemble(key Key, replicas []Key) Service {
 	}
 	service := services[0]
 	if b.fan != nil {
-		service = b.instrumented("failover")(b.fan(names, services))
+		service = b.instrumented(b.fanName)(b.fan(names, services))
 	}
 	service = b.stack(above, "")(service)
 	if !b.noTimeout && !b.beginsWithTimeout() {

@@ -9,9 +9,14 @@ import (
 
 	"github.com/turretgo/turret"
 	"github.com/turretgo/turret/middleware/breaker"
+	"github.com/turretgo/turret/middleware/concurrency"
 	"github.com/turretgo/turret/middleware/failover"
+	"github.com/turretgo/turret/middleware/loadshed"
+	"github.com/turretgo/turret/middleware/logging"
 	"github.com/turretgo/turret/middleware/ratelimit"
+	"github.com/turretgo/turret/middleware/recovery"
 	"github.com/turretgo/turret/middleware/retry"
+	"github.com/turretgo/turret/middleware/throttle"
 	"github.com/turretgo/turret/middleware/timeout"
 )
 
@@ -36,6 +41,7 @@ type Builder struct {
 	provider   KeyProvider
 	above      []step // the fan-out, or all steps where there is none
 	fan        fanOut
+	fanName    string // as Instrument has it
 	below      []step // made for each replica
 	instrument []func(layer string) Layer
 	noTimeout  bool
@@ -69,19 +75,51 @@ func (b Builder) Timeout(d time.Duration) Builder {
 // Retry signs again when signing failed and may not fail the next time. See
 // package retry.
 func (b Builder) Retry(o retry.Options) Builder {
-	if err := o.Validate(); err != nil {
-		return b.fail("Retry", err)
-	}
-	return b.add(step{name: "retry", make: func(string) Layer { return retry.Layer[Request, Response](o) }})
+	return with(b, "Retry", "retry", o, retry.Layer[Request, Response])
 }
 
 // RateLimit keeps signing within a quota. Signers of one account share its quota
 // through one Limiter in their options. See package ratelimit.
 func (b Builder) RateLimit(o ratelimit.Options) Builder {
+	return with(b, "RateLimit", "ratelimit", o, ratelimit.Layer[Request, Response])
+}
+
+// Concurrency bounds how many signatures are under way. See package concurrency.
+func (b Builder) Concurrency(o concurrency.Options) Builder {
+	return with(b, "Concurrency", "concurrency", o, concurrency.Layer[Request, Response])
+}
+
+// LoadShed refuses at once what the layers below it are not ready for. Above a
+// Retry that waits refusals out, it refuses first. See package loadshed.
+func (b Builder) LoadShed(o loadshed.Options) Builder {
+	return with(b, "LoadShed", "loadshed", o, loadshed.Layer[Request, Response])
+}
+
+// Throttle refuses here, in proportion, what a key over its quota would refuse
+// there. Signers of one account share a History. See package throttle.
+func (b Builder) Throttle(o throttle.Options) Builder {
+	return with(b, "Throttle", "throttle", o, throttle.Layer[Request, Response])
+}
+
+// Recover makes errors of the panics below it, those of a wrapped signer's
+// driver, say. It belongs innermost. See package recovery.
+func (b Builder) Recover(o recovery.Options) Builder {
+	return with(b, "Recover", "recovery", o, recovery.Layer[Request, Response])
+}
+
+// Log writes a record of each call that it sees: of each signature above the
+// Retry, of each attempt below. It never writes a message, a digest or a
+// signature. Below a fan-out, the replica's name is added to o.Name. See package
+// logging.
+func (b Builder) Log(o logging.Options) Builder {
 	if err := o.Validate(); err != nil {
-		return b.fail("RateLimit", err)
+		return b.fail("Log", err)
 	}
-	return b.add(step{name: "ratelimit", make: func(string) Layer { return ratelimit.Layer[Request, Response](o) }})
+	return b.add(step{name: "logging", make: func(replica string) Layer {
+		o := o
+		o.Name = joinName(o.Name, replica)
+		return logging.Layer[Request, Response](o)
+	}})
 }
 
 // CircuitBreaker stops asking a key that keeps failing. Below a fan-out, each
@@ -92,12 +130,7 @@ func (b Builder) CircuitBreaker(s gobreaker.Settings) Builder {
 	}
 	return b.add(step{name: "breaker", trips: &s, make: func(replica string) Layer {
 		s := s
-		switch {
-		case s.Name == "":
-			s.Name = replica
-		case replica != "":
-			s.Name += "/" + replica
-		}
+		s.Name = joinName(s.Name, replica)
 		return breaker.Layer[Request, Response](s)
 	}})
 }
@@ -116,7 +149,10 @@ func (b Builder) Use(layers ...Layer) Builder {
 // made for each, and the next replica is asked when those before it fail. With a
 // key that has no replicas it passes through. See package failover.
 func (b Builder) Failover(o failover.Options) Builder {
-	return b.fanOut("Failover", func(names []string, replicas []Service) Service {
+	if err := o.Validate(); err != nil {
+		return b.fail("Failover", err)
+	}
+	return b.fanOut("Failover", "failover", func(names []string, replicas []Service) Service {
 		if len(o.Names) == 0 {
 			o.Names = names
 		}
@@ -126,8 +162,8 @@ func (b Builder) Failover(o failover.Options) Builder {
 
 // Instrument puts a layer of yours around every layer named by a method of
 // Builder other than Use, wherever Instrument itself is called, and around the
-// key. It is told the name: "timeout", "retry", "ratelimit", "breaker",
-// "failover" or "key". Nil layers are skipped.
+// key. It is told the name: "key", or that of the layer's package. Nil layers
+// are skipped.
 func (b Builder) Instrument(layer func(layer string) Layer) Builder {
 	if layer == nil {
 		return b.fail("Instrument", errors.New("the function is nil"))
@@ -155,6 +191,22 @@ func (b Builder) SkipVerify() Builder {
 // Defaults adds the recommended stack for a key in a KMS; see [Defaults].
 func (b Builder) Defaults(d Defaults) Builder { return d.addTo(b) }
 
+// with adds a layer whose options can be checked now.
+func with[O interface{ Validate() error }](b Builder, method, name string, o O, layer func(O) Layer) Builder {
+	if err := o.Validate(); err != nil {
+		return b.fail(method, err)
+	}
+	return b.add(step{name: name, make: func(string) Layer { return layer(o) }})
+}
+
+// joinName is the name of a layer among those of the other replicas.
+func joinName(name, replica string) string {
+	if name == "" || replica == "" {
+		return name + replica
+	}
+	return name + "/" + replica
+}
+
 func (b Builder) add(s step) Builder {
 	if b.fan == nil {
 		b.above = append(slices.Clip(b.above), s)
@@ -164,11 +216,11 @@ func (b Builder) add(s step) Builder {
 	return b
 }
 
-func (b Builder) fanOut(method string, fan fanOut) Builder {
+func (b Builder) fanOut(method, name string, fan fanOut) Builder {
 	if b.fan != nil {
 		return b.fail(method, errors.New("the stack fans out already; a stack has one Failover or Balance"))
 	}
-	b.fan = fan
+	b.fan, b.fanName = fan, name
 	return b
 }
 

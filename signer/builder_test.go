@@ -1,9 +1,11 @@
 package signer_test
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"errors"
+	"log/slog"
 	"math"
 	"strings"
 	"testing"
@@ -14,9 +16,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/turretgo/turret"
+	"github.com/turretgo/turret/middleware/concurrency"
 	"github.com/turretgo/turret/middleware/failover"
+	"github.com/turretgo/turret/middleware/loadshed"
+	"github.com/turretgo/turret/middleware/logging"
 	"github.com/turretgo/turret/middleware/ratelimit"
+	"github.com/turretgo/turret/middleware/recovery"
 	"github.com/turretgo/turret/middleware/retry"
+	"github.com/turretgo/turret/middleware/throttle"
 	"github.com/turretgo/turret/middleware/timeout"
 	"github.com/turretgo/turret/signer"
 )
@@ -87,6 +94,42 @@ func TestStackWithoutATimeoutFirstGetsOne(t *testing.T) {
 	require.Contains(t, described(b.Retry(retry.Options{}).Timeout(time.Second)), "timeout 30s\nretry")
 	require.NotContains(t, described(b.Timeout(time.Second).Retry(retry.Options{})), "30s")
 	require.NotContains(t, described(b.Retry(retry.Options{}).NoTimeout()), "timeout")
+}
+
+func TestLayersOfAllKinds(t *testing.T) {
+	var records bytes.Buffer
+	s := build(t, signer.NewBuilder(replicated(t, fakeNamed("a"), fakeNamed("b"))).
+		Timeout(time.Minute).
+		LoadShed(loadshed.Options{}).
+		Concurrency(concurrency.Options{Max: 8}).
+		Retry(retry.Options{}).
+		Failover(failover.Options{}).
+		Throttle(throttle.Options{}).
+		Log(logging.Options{Name: "kms", Success: slog.LevelInfo, Logger: slog.New(slog.NewTextHandler(&records, nil))}).
+		Recover(recovery.Options{}))
+	_, err := s.SignMessage(nil, []byte("the message"), crypto.SHA256)
+	require.NoError(t, err)
+	described := turret.Describe(s)
+	for _, want := range []string{"load shed", "concurrency 8", "throttle", "recovery"} {
+		require.Contains(t, described, want)
+	}
+	require.Contains(t, records.String(), "layer=kms/a", "each replica's has its name")
+	require.NotContains(t, records.String(), "message=")
+
+	b := signer.NewBuilder(fake("Ed25519")).Concurrency(concurrency.Options{}).LoadShed(loadshed.Options{}).
+		Throttle(throttle.Options{K: -1}).Log(logging.Options{Slow: -1}).Recover(recovery.Options{})
+	_, err = b.Build(t.Context())
+	for _, want := range []string{"Builder.Concurrency: ", "Builder.Throttle: ", "Builder.Log: "} {
+		require.ErrorContains(t, err, want)
+	}
+}
+
+func TestPanicOfAKeyIsAnErrorWithRecover(t *testing.T) {
+	key := fake("Ed25519")
+	key.call = func(context.Context, signer.Request) (signer.Response, error) { panic("driver") }
+	_, err := build(t, signer.NewBuilder(key).Recover(recovery.Options{})).SignMessage(nil, nil, crypto.Hash(0))
+	require.ErrorIs(t, err, recovery.ErrPanic)
+	require.PanicsWithValue(t, "driver", func() { _, _ = build(t, signer.NewBuilder(key)).SignMessage(nil, nil, crypto.Hash(0)) })
 }
 
 func TestSignersBuilderIsAValue(t *testing.T) {
