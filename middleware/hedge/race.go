@@ -1,0 +1,111 @@
+package hedge
+
+import (
+	"context"
+	"time"
+
+	"github.com/turretgo/turret"
+)
+
+// race makes a call, and hedges it, until one of the calls under way decides it
+// or all have failed. The losers are cancelled and left behind.
+func (s *service[Req, Resp]) race(ctx context.Context, req Req, delay time.Duration) (Resp, error) {
+	running, cancel := context.WithCancelCause(ctx)
+	defer cancel(turret.ErrOutrun)
+	r := &race[Req, Resp]{
+		service: s,
+		ctx:     ctx,
+		running: running,
+		req:     req,
+		delay:   delay,
+		start:   time.Now(),
+		results: make(chan result[Resp], 1+s.MaxHedges), // room for all: losers have no reader
+	}
+	r.send()
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+			if r.hedge() {
+				timer.Reset(delay)
+			}
+		case res := <-r.results:
+			switch {
+			case res.err == nil: // a success; or a panic, which is not kept from anyone
+				r.won(res)
+				return res.end()
+			case r.lost(res):
+				return res.resp, failure(r.failed)
+			}
+		}
+	}
+}
+
+// race is one call of the layer: an original and its hedges.
+type race[Req, Resp any] struct {
+	*service[Req, Resp]
+	ctx     context.Context // the caller's
+	running context.Context // ends with the race
+	req     Req
+	delay   time.Duration
+	start   time.Time
+	results chan result[Resp]
+	runners turret.Race
+	sent    int
+	failed  []CallError
+}
+
+// send sends the call, the first time or once more.
+func (r *race[Req, Resp]) send() {
+	go run(r.runners.Join(r.running), r.next, r.req, r.sent, r.results)
+	r.sent++
+}
+
+// hedge sends a hedge that is due, where it is allowed, and reports whether
+// there may be another one.
+func (r *race[Req, Resp]) hedge() (more bool) {
+	if len(r.results) > 0 || r.ctx.Err() != nil || !r.Budget.Withdraw() {
+		return false
+	}
+	if r.OnHedge != nil {
+		r.OnHedge(r.ctx, Event{r.sent, time.Since(r.start)})
+	}
+	r.send()
+	return r.sent <= r.MaxHedges && fits(r.ctx, r.delay)
+}
+
+// won takes in the result that ends the race.
+func (r *race[Req, Resp]) won(res result[Resp]) {
+	took := time.Since(r.start)
+	switch {
+	case !res.returned:
+	case res.call == 0:
+		r.took(took)
+	default:
+		if !r.originalFailed() {
+			// Not as long as it ran before it was cancelled: that is the delay
+			// and a hedge's time, and one percentile would push up the next.
+			r.took(r.delay)
+		}
+		if r.OnWin != nil {
+			r.OnWin(r.ctx, Event{res.call, took})
+		}
+	}
+}
+
+// lost takes in an error, and reports whether it ends the race.
+func (r *race[Req, Resp]) lost(res result[Resp]) bool {
+	class := turret.Outcome(r.ctx, res.err)
+	r.failed = append(r.failed, CallError{res.call, res.err, class})
+	return len(r.failed) == r.sent || class == turret.Permanent
+}
+
+func (r *race[Req, Resp]) originalFailed() bool {
+	for _, f := range r.failed {
+		if f.Hedge == 0 {
+			return true
+		}
+	}
+	return false
+}
