@@ -12,6 +12,9 @@ import (
 // ErrFailed is what errors.Is finds in every [*Error].
 var ErrFailed = errors.New("no replica answered")
 
+// errTaken is the error of a hedge that comes when every replica was asked.
+var errTaken = turret.WithClass(errors.New("failover: every replica has been asked by another call of the same request"), turret.Rejected)
+
 // Error is the error of a call that more than one replica was asked to answer.
 // It unwraps to what each of them said.
 type Error struct {
@@ -25,16 +28,15 @@ type ReplicaError struct {
 	Class turret.Class // what it means
 }
 
-func (e *Error) add(name string, err error, class turret.Class) {
-	e.Replicas = append(e.Replicas, ReplicaError{name, err, class})
-}
-
-// end returns a lone error unchanged.
-func (e *Error) end() error {
-	if len(e.Replicas) == 1 {
-		return e.Replicas[0].Err
+// failure returns a lone error unchanged.
+func failure(failed []ReplicaError) error {
+	switch len(failed) {
+	case 0:
+		return errTaken
+	case 1:
+		return failed[0].Err
 	}
-	return e
+	return &Error{failed}
 }
 
 func (e *Error) Error() string {

@@ -77,25 +77,34 @@ type service[Req, Resp any] struct {
 	below      []any
 }
 
-func (s *service[Req, Resp]) Call(ctx context.Context, req Req) (Resp, error) {
-	resp, err := s.replicas[0].Call(ctx, req)
-	if err == nil {
-		return resp, nil
-	}
-	var failed Error
-	for i := 0; ; i++ {
-		class := turret.Outcome(ctx, err)
-		failed.add(s.names[i], err, class)
-		if i == len(s.replicas)-1 || class == turret.Permanent || class == turret.Canceled || ctx.Err() != nil {
-			return resp, failed.end()
-		}
-		if s.onFailover != nil {
-			s.onFailover(ctx, Event{s.names[i], s.names[i+1], err, class})
-		}
-		if resp, err = s.replicas[i+1].Call(ctx, req); err == nil {
+func (s *service[Req, Resp]) Call(ctx context.Context, req Req) (resp Resp, err error) {
+	var failed []ReplicaError
+	for i, ok := s.free(ctx, 0); ok; {
+		if resp, err = s.replicas[i].Call(ctx, req); err == nil {
 			return resp, nil
 		}
+		class := turret.Outcome(ctx, err)
+		failed = append(failed, ReplicaError{s.names[i], err, class})
+		if class == turret.Permanent || class == turret.Canceled || ctx.Err() != nil {
+			break
+		}
+		from := i
+		if i, ok = s.free(ctx, i+1); ok && s.onFailover != nil {
+			s.onFailover(ctx, Event{s.names[from], s.names[i], err, class})
+		}
 	}
+	return resp, failure(failed)
+}
+
+// free returns the first replica, from i on, that no rival of the call has: a
+// hedge above must not send two calls of one request to the same one.
+func (s *service[Req, Resp]) free(ctx context.Context, i int) (replica int, ok bool) {
+	for ; i < len(s.replicas); i++ {
+		if turret.Claim(ctx, &s.replicas[i]) {
+			return i, true
+		}
+	}
+	return 0, false
 }
 
 func (s *service[Req, Resp]) String() string { return "failover " + strings.Join(s.names, ", ") }

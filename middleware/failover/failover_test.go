@@ -12,6 +12,7 @@ import (
 
 	"github.com/turretgo/turret"
 	"github.com/turretgo/turret/middleware/failover"
+	"github.com/turretgo/turret/middleware/hedge"
 	"github.com/turretgo/turret/middleware/timeout"
 )
 
@@ -167,6 +168,31 @@ func TestReadyWhenAnyReplicaIsAndDescribe(t *testing.T) {
 	s := two(&replica{}, &replica{})
 	require.NoError(t, turret.Ready(s))
 	require.Equal(t, "failover east, west\n  *failover_test.replica\n  *failover_test.replica", turret.Describe(s))
+}
+
+func TestAHedgeAboveNeverSendsTwoCallsToOneReplica(t *testing.T) {
+	hang := turret.ServiceFunc[int, string](func(ctx context.Context, _ int) (string, error) {
+		<-ctx.Done()
+		return "", ctx.Err()
+	})
+	above := hedge.Layer[int, string](hedge.Options{Delay: time.Second, MaxHedges: 3, Budget: hedge.NewBudget(3)})
+	synctest.Test(t, func(t *testing.T) {
+		west := &replica{name: "west"}
+		got, err := above(failover.New(failover.Options{}, hang, west)).Call(t.Context(), 1)
+		require.NoError(t, err)
+		require.Equal(t, "west", got)
+	})
+	synctest.Test(t, func(t *testing.T) { // the third has nowhere to go
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		east, west := &replica{err: of(turret.Transient)}, &replica{err: of(turret.Throttled)}
+		slow := timeout.Layer[int, string](5 * time.Second)(hang)
+		_, err := above(failover.New(failover.Options{}, slow, east, west)).Call(ctx, 1)
+		require.ErrorContains(t, err, "failover: every replica has been asked by another call of the same request")
+		require.ErrorIs(t, err, timeout.ErrExceeded)
+		require.Equal(t, []int{1, 1}, []int{east.calls, west.calls})
+		require.Equal(t, turret.Transient, turret.Outcome(ctx, err))
+	})
 }
 
 func TestSuccessAllocatesNothing(t *testing.T) {

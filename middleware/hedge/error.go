@@ -61,30 +61,18 @@ func (e *Error) Unwrap() []error {
 	return errs
 }
 
-// Class is the first of Permanent, Canceled, Transient, Unknown, Throttled and
-// Rejected that is among the calls'. Permanent is an answer, and Canceled means
-// that the caller went away; else the most hopeful decides, for as long as one
-// call may succeed the next time, so may the whole.
+// Class is Permanent if a call's is, for that is an answer, and else that of the
+// most hopeful call: see [turret.Hopeful].
 func (e *Error) Class() turret.Class {
-	for _, class := range []turret.Class{turret.Permanent, turret.Canceled, turret.Transient, turret.Unknown, turret.Throttled} {
-		if slices.ContainsFunc(e.Calls, func(c CallError) bool { return c.Class == class }) {
-			return class
-		}
+	var classes []turret.Class
+	for _, c := range e.Calls {
+		classes = append(classes, c.Class)
 	}
-	return turret.Rejected
+	if slices.Contains(classes, turret.Permanent) {
+		return turret.Permanent
+	}
+	return turret.Hopeful(classes...)
 }
 
-// RetryAfter is the soonest that any call was asked to wait; there is none when
-// one was asked for nothing.
-func (e *Error) RetryAfter() (soonest time.Duration, ok bool) {
-	for _, c := range e.Calls {
-		after, asked := turret.RetryAfter(c.Err)
-		if !asked {
-			return 0, false
-		}
-		if !ok || after < soonest {
-			soonest, ok = after, true
-		}
-	}
-	return soonest, ok
-}
+// RetryAfter is the soonest that any call was asked to wait: see [turret.Soonest].
+func (e *Error) RetryAfter() (time.Duration, bool) { return turret.Soonest(e.Unwrap()...) }
