@@ -1,0 +1,69 @@
+package adaptive
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func newWindow() *window {
+	w := new(window)
+	w.reset(0, longest)
+	return w
+}
+
+func TestWindowMean(t *testing.T) {
+	w := newWindow()
+	for _, ms := range []time.Duration{10, 20, 60} {
+		w.answer(ms * time.Millisecond)
+	}
+	w.overload()
+	w.busy(7)
+	w.busy(3)
+	require.Equal(t, sight{answers: 3, mean: 30 * time.Millisecond, overloads: 1, peak: 7}, w.read())
+	w.reset(2, time.Second)
+	require.Equal(t, sight{peak: 2}, w.read())
+	w.answer(time.Hour)
+	require.Equal(t, time.Second, w.read().mean, "an outlier is clipped")
+}
+
+func TestWindowHoldsTheMostThatItMay(t *testing.T) {
+	w := newWindow()
+	for range most {
+		w.answer(longest)
+	}
+	require.Equal(t, sight{answers: most, mean: longest}, w.read())
+	require.False(t, w.full())
+	for range 1 << 19 {
+		w.answer(0)
+	}
+	require.True(t, w.full())
+}
+
+func TestWindowLosesNothingBetweenTwoReads(t *testing.T) {
+	w := newWindow()
+	var writers sync.WaitGroup
+	for range 8 {
+		writers.Go(func() {
+			for range 2000 {
+				w.answer(time.Millisecond)
+			}
+		})
+	}
+	total := 0
+	read := func() {
+		s := w.read()
+		total += s.answers
+		if s.answers > 0 {
+			require.Equal(t, time.Millisecond, s.mean)
+		}
+	}
+	for range 1000 {
+		read()
+	}
+	writers.Wait()
+	read()
+	require.Equal(t, 16_000, total)
+}
