@@ -54,6 +54,30 @@ func TestWhatCounts(t *testing.T) {
 	}
 }
 
+func TestAPanicIsNoSample(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := adaptive.New(adaptive.Options{Initial: 100, Max: 100})
+		end := load(share(l, returning(10*time.Millisecond, nil)), 100)
+		<-time.After(350 * time.Millisecond)
+		end()
+		panics := share(l, turret.ServiceFunc[int, int](func(context.Context, int) (int, error) {
+			<-time.After(100 * time.Millisecond)
+			panic("below")
+		}))
+		for range 5 {
+			var all sync.WaitGroup
+			for range 100 {
+				all.Go(func() {
+					defer func() { assert.Equal(t, "below", recover()) }()
+					_, _ = panics.Call(t.Context(), 1)
+				})
+			}
+			all.Wait()
+		}
+		require.Equal(t, 100, l.Limit())
+	})
+}
+
 func TestCanceledIsNoSample(t *testing.T) {
 	for _, tt := range []struct {
 		name string

@@ -3,6 +3,7 @@ package adaptive_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -161,7 +162,10 @@ func TestACallWhoseContextHasEndedIsNotMade(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	l := adaptive.New(adaptive.Options{})
-	_, err := share(l, newGate()).Call(ctx, 1)
+	_, err := share(l, turret.ServiceFunc[int, int](func(context.Context, int) (int, error) {
+		t.Error("called")
+		return 0, nil
+	})).Call(ctx, 1)
 	require.Equal(t, context.Canceled, err)
 	require.Zero(t, l.InFlight())
 }
@@ -190,6 +194,20 @@ func TestAPermitThatComesTooLateGoesToTheNext(t *testing.T) {
 			require.Zero(t, l.InFlight())
 		}
 	})
+}
+
+func TestNoWakeUpIsLost(t *testing.T) {
+	svc := share(adaptive.New(adaptive.Options{Max: 1}), returning(0, nil))
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for range 10_000 {
+				_, err := svc.Call(context.Background(), 1)
+				assert.NoError(t, err)
+			}
+		})
+	}
+	all.Wait() // else for ever
 }
 
 func TestAHigherLimitAdmitsThoseThatWait(t *testing.T) {

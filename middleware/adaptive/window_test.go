@@ -67,3 +67,38 @@ func TestWindowLosesNothingBetweenTwoReads(t *testing.T) {
 	read()
 	require.Equal(t, 16_000, total)
 }
+
+func TestWindowTellsEnoughWithAnAnswerForEachCallThatWasUnderWay(t *testing.T) {
+	w := newWindow()
+	w.busy(3)
+	for range enough - 1 {
+		w.answer(0)
+	}
+	require.False(t, w.tellsEnough())
+	w.overload()
+	require.True(t, w.tellsEnough())
+	w.busy(11)
+	require.False(t, w.tellsEnough())
+}
+
+func TestWindowEndsBeforeItsCountHasNoRoom(t *testing.T) {
+	l := New(Options{Window: time.Hour})
+	l.window.answers.Store((1<<19 - 1) << sumBits)
+	l.inFlight.Store(1)
+	l.end(l.now(), answer)
+	require.Zero(t, l.window.answers.Load())
+}
+
+func TestWindowPeakIsTheHighest(t *testing.T) {
+	w := newWindow()
+	var all sync.WaitGroup
+	for g := range int64(8) {
+		all.Go(func() {
+			for i := range int64(10_000) {
+				w.busy(i*8 + g)
+			}
+		})
+	}
+	all.Wait()
+	require.Equal(t, 79_999, w.read().peak)
+}

@@ -1,0 +1,18 @@
+package adaptive
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Between the moment a permit is free and the moment it is handed on, whoever
+// comes by must leave it to those that wait.
+func TestAFreePermitIsForThoseThatWait(t *testing.T) {
+	l := New(Options{MaxWait: NoWait})
+	l.waiting.Store(1)
+	require.ErrorIs(t, l.acquire(t.Context(), nil), ErrLimited)
+	require.ErrorIs(t, l.ready(), ErrLimited)
+	l.waiting.Store(0)
+	require.NoError(t, l.acquire(t.Context(), nil))
+}
