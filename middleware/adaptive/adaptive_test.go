@@ -158,7 +158,7 @@ func TestAPanicOrGoexitBelowGivesThePermitBack(t *testing.T) {
 		{"goexit", runtime.Goexit},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			l := adaptive.New(adaptive.Options{Max: 1, MaxWait: adaptive.NoWait})
+			l := adaptive.New(adaptive.Options{Max: 1, MaxQueue: adaptive.NoQueue})
 			svc := share(l, turret.ServiceFunc[int, int](func(context.Context, int) (int, error) {
 				assert.Equal(t, 1, l.InFlight())
 				tt.end()
@@ -187,7 +187,7 @@ func TestAPanicOrGoexitBelowGivesThePermitBack(t *testing.T) {
 
 func TestALimitSharedByStacksIsOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := adaptive.New(adaptive.Options{Initial: 2, Max: 2, MaxWait: adaptive.NoWait})
+		l := adaptive.New(adaptive.Options{Initial: 2, Max: 2, MaxQueue: adaptive.NoQueue})
 		numbers := share(l, returning(time.Second, nil))
 		words := adaptive.Share[string, string](l)(turret.ServiceFunc[string, string](func(_ context.Context, s string) (string, error) {
 			<-time.After(time.Second)
@@ -209,7 +209,7 @@ func TestALimitSharedByStacksIsOne(t *testing.T) {
 
 func TestALayerMakesAFreshLimitForEachService(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		layer := adaptive.Layer[int, int](adaptive.Options{Max: 1, MaxWait: adaptive.NoWait})
+		layer := adaptive.Layer[int, int](adaptive.Options{Max: 1, MaxQueue: adaptive.NoQueue})
 		for range 2 {
 			svc := layer(returning(time.Second, nil))
 			go func() {
@@ -266,9 +266,9 @@ func TestDescribe(t *testing.T) {
 		o    adaptive.Options
 		want string
 	}{
-		{adaptive.Options{}, "adaptive concurrency, 1 to 1000, queue 1000"},
+		{adaptive.Options{}, "adaptive concurrency, 1 to 1000, queue 1024"},
 		{adaptive.Options{Min: 5, Max: 50, MaxQueue: 10, MaxWait: time.Second}, "adaptive concurrency, 5 to 50, queue 10, waits 1s at most"},
-		{adaptive.Options{MaxWait: adaptive.NoWait}, "adaptive concurrency, 1 to 1000, does not wait"},
+		{adaptive.Options{MaxQueue: adaptive.NoQueue}, "adaptive concurrency, 1 to 1000, no queue"},
 	} {
 		svc := adaptive.Layer[int, int](tt.o)(returning(0, nil))
 		require.Equal(t, tt.want+"\nfunc", turret.Describe(svc))

@@ -33,7 +33,7 @@ func BenchmarkHandwritten(b *testing.B) {
 
 func BenchmarkRefusal(b *testing.B) {
 	hold := make(chan struct{})
-	svc := adaptive.Layer[int, int](adaptive.Options{Max: 1, MaxWait: adaptive.NoWait})(turret.ServiceFunc[int, int](func(context.Context, int) (int, error) {
+	svc := adaptive.Layer[int, int](adaptive.Options{Max: 1, MaxQueue: adaptive.NoQueue})(turret.ServiceFunc[int, int](func(context.Context, int) (int, error) {
 		hold <- struct{}{}
 		<-hold
 		return 0, nil

@@ -16,21 +16,18 @@ var ErrLimited = errors.New("adaptive: over the limit")
 // was not reached.
 type Error struct {
 	Limit   int           // the limit at the time, in calls under way
-	Waiting int           // calls that were waiting
-	Waited  time.Duration // how long this one had waited
+	Waiting int           // calls in the queue
+	Waited  time.Duration // how long this one waited; 0 if the queue had no room for it
 	Wait    time.Duration // see RetryAfter
 }
 
 // Error reads as in
 //
-//	adaptive: over the limit, which is 20 under way for now, and 1000 wait already
+//	adaptive: over the limit: at most 20 under way for now, 1024 waiting
 func (e *Error) Error() string {
-	text := fmt.Sprintf("%v, which is %d under way for now", ErrLimited, e.Limit)
-	switch {
-	case e.Waited > 0:
-		text += fmt.Sprintf(", and none ended for this one in %v", e.Waited)
-	case e.Waiting > 0:
-		text += fmt.Sprintf(", and %d wait already", e.Waiting)
+	text := fmt.Sprintf("%v: at most %d under way for now, %d waiting", ErrLimited, e.Limit, e.Waiting)
+	if e.Waited > 0 {
+		text += fmt.Sprintf(", and this one's turn did not come in %v", e.Waited)
 	}
 	return text
 }

@@ -22,7 +22,7 @@ func ExampleLayer() {
 	fmt.Println(turret.Describe(svc))
 	fmt.Println(svc.Call(context.Background(), "Ada"))
 	// Output:
-	// adaptive concurrency, 1 to 200, queue 1000, waits 50ms at most
+	// adaptive concurrency, 1 to 200, queue 1024, waits 50ms at most
 	// timeout 1s
 	// func
 	// hello Ada <nil>
@@ -30,7 +30,7 @@ func ExampleLayer() {
 
 // Two services on one endpoint share what is known of its capacity.
 func ExampleShare() {
-	limit := adaptive.New(adaptive.Options{Initial: 1, MaxWait: adaptive.NoWait})
+	limit := adaptive.New(adaptive.Options{Initial: 1, MaxQueue: adaptive.NoQueue})
 
 	verify := turret.With(turret.NewBuilder[string, bool](), adaptive.Share, limit).
 		ServiceFunc(func(context.Context, string) (bool, error) { return true, nil })

@@ -9,7 +9,7 @@ import (
 // Between the moment a permit is free and the moment it is handed on, whoever
 // comes by must leave it to those that wait.
 func TestAFreePermitIsForThoseThatWait(t *testing.T) {
-	l := New(Options{MaxWait: NoWait})
+	l := New(Options{MaxQueue: NoQueue})
 	l.waiting.Store(1)
 	require.ErrorIs(t, l.acquire(t.Context(), nil), ErrLimited)
 	require.ErrorIs(t, l.ready(), ErrLimited)

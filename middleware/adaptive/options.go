@@ -7,8 +7,11 @@ import (
 	"time"
 )
 
-// NoWait, as a bound on waiting, refuses a call that finds the limit reached.
-const NoWait time.Duration = -1
+// NoQueue, as Options.MaxQueue, refuses a call that finds the limit reached.
+const NoQueue = -1
+
+// DefaultMaxQueue is how many calls may wait where Options.MaxQueue is 0.
+const DefaultMaxQueue = 1024
 
 // most is the highest limit: a window's count must have room for a call each.
 const most = 100_000
@@ -28,17 +31,16 @@ type Options struct {
 	// whose latency varies; less keeps latency lower. Zero is 1.1.
 	Tolerance float64
 
-	// Window is the least time between two changes of the limit. A window ends
-	// once it has seen 10 answers, too, and as many as calls were under way.
-	// Zero is 100 ms.
+	// Window is the least time between two changes of the limit. A window goes
+	// on until it has also seen 10 answers, and as many as there were calls
+	// under way at once. Zero is 100 ms.
 	Window time.Duration
 
-	// MaxQueue bounds the calls that wait for others to end. Zero is 1000. To
-	// have none wait, set MaxWait to NoWait.
+	// MaxQueue is how many calls may wait for others to end. Zero is
+	// DefaultMaxQueue, and NoQueue refuses instead of waiting.
 	MaxQueue int
 
-	// MaxWait bounds each wait. Zero leaves that to the context's deadline, and
-	// NoWait refuses instead of waiting.
+	// MaxWait bounds each wait. Zero leaves that to the context.
 	MaxWait time.Duration
 
 	// OnChange, if set, is told of each change of the limit, in order, in the
@@ -65,7 +67,6 @@ func (o Options) Validate() error {
 		{"Min", o.Min, "1"},
 		{"Max", o.Max, "1000"},
 		{"Initial", o.Initial, "20"},
-		{"MaxQueue", o.MaxQueue, "1000"},
 	} {
 		if f.value < 0 {
 			return fmt.Errorf("adaptive: %s is %d; it is a number of calls, or 0 for %s", f.name, f.value, f.zero)
@@ -84,8 +85,10 @@ func (o Options) Validate() error {
 		return fmt.Errorf("adaptive: Tolerance is %v; latency may rise to so many times what it is without load, so it is at least 1, or 0 for 1.1", given.Tolerance)
 	case o.Window < 0:
 		return fmt.Errorf("adaptive: Window is %v; it is the time between two changes, or 0 for 100ms", o.Window)
-	case o.MaxWait < 0 && o.MaxWait != NoWait:
-		return fmt.Errorf("adaptive: MaxWait is %v; it is a time to wait, 0 for as long as the context allows, or NoWait", o.MaxWait)
+	case o.MaxQueue < 0 && o.MaxQueue != NoQueue:
+		return fmt.Errorf("adaptive: MaxQueue is %d; it is how many calls may wait, 0 for %d, or NoQueue", o.MaxQueue, DefaultMaxQueue)
+	case o.MaxWait < 0:
+		return fmt.Errorf("adaptive: MaxWait is %v; it is a time to wait, or 0 for as long as the context allows; not to wait at all is MaxQueue: NoQueue", o.MaxWait)
 	}
 	return nil
 }
@@ -96,18 +99,19 @@ func (o Options) withDefaults() Options {
 	o.Initial = cmp.Or(o.Initial, min(max(20, o.Min), o.Max))
 	o.Tolerance = cmp.Or(o.Tolerance, 1.1)
 	o.Window = cmp.Or(o.Window, 100*time.Millisecond)
-	o.MaxQueue = cmp.Or(o.MaxQueue, 1000)
+	o.MaxQueue = cmp.Or(o.MaxQueue, DefaultMaxQueue)
 	return o
 }
 
 // String takes options with their defaults filled in.
 func (o Options) String() string {
 	line := fmt.Sprintf("adaptive concurrency, %d to %d", o.Min, o.Max)
-	switch {
-	case o.MaxWait == NoWait:
-		return line + ", does not wait"
-	case o.MaxWait > 0:
-		return line + fmt.Sprintf(", queue %d, waits %v at most", o.MaxQueue, o.MaxWait)
+	if o.MaxQueue == NoQueue {
+		return line + ", no queue"
 	}
-	return line + fmt.Sprintf(", queue %d", o.MaxQueue)
+	line += fmt.Sprintf(", queue %d", o.MaxQueue)
+	if o.MaxWait > 0 {
+		line += fmt.Sprintf(", waits %v at most", o.MaxWait)
+	}
+	return line
 }

@@ -16,7 +16,7 @@ func TestOptionsValidate(t *testing.T) {
 		want string
 	}{
 		{adaptive.Options{}, ""},
-		{adaptive.Options{Min: 7, Max: 7, Initial: 7, Tolerance: 1, Window: 1, MaxQueue: 1, MaxWait: adaptive.NoWait}, ""},
+		{adaptive.Options{Min: 7, Max: 7, Initial: 7, Tolerance: 1, Window: 1, MaxQueue: adaptive.NoQueue, MaxWait: 1}, ""},
 		{adaptive.Options{Max: 5}, ""},
 		{adaptive.Options{Min: 50}, ""},
 		{adaptive.Options{Min: -1}, "Min is -1; it is a number of calls, or 0 for 1"},
@@ -32,8 +32,8 @@ func TestOptionsValidate(t *testing.T) {
 		{adaptive.Options{Tolerance: math.Inf(1)}, "Tolerance is +Inf"},
 		{adaptive.Options{Tolerance: -2}, "Tolerance is -2"},
 		{adaptive.Options{Window: -1}, "Window is -1ns"},
-		{adaptive.Options{MaxQueue: -1}, "MaxQueue is -1; it is a number of calls, or 0 for 1000"},
-		{adaptive.Options{MaxWait: -time.Second}, "MaxWait is -1s; it is a time to wait, 0 for as long as the context allows, or NoWait"},
+		{adaptive.Options{MaxQueue: -2}, "MaxQueue is -2; it is how many calls may wait, 0 for 1024, or NoQueue"},
+		{adaptive.Options{MaxWait: -time.Second}, "MaxWait is -1s; it is a time to wait, or 0 for as long as the context allows; not to wait at all is MaxQueue: NoQueue"},
 	} {
 		err := tt.o.Validate()
 		if tt.want == "" {

@@ -19,7 +19,7 @@ func (l *Limit) acquire(ctx context.Context, ready func() error) error {
 	if l.waiting.Load() == 0 && l.take() {
 		return nil
 	}
-	if l.o.MaxWait == NoWait {
+	if l.o.MaxQueue == NoQueue {
 		return l.refusal(0)
 	}
 	if err := ready(); err != nil {
@@ -114,7 +114,7 @@ func (l *Limit) ready() error {
 	switch {
 	case waiting == 0 && l.inFlight.Load() < l.limit.Load():
 		return nil
-	case l.o.MaxWait == NoWait, waiting >= int64(l.o.MaxQueue):
+	case waiting >= int64(l.o.MaxQueue):
 		return l.refusal(0)
 	}
 	return nil

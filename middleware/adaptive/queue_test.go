@@ -101,7 +101,7 @@ func TestMaxQueueBoundsTheQueue(t *testing.T) {
 		_, err := svc.Call(t.Context(), 3)
 		require.ErrorIs(t, err, adaptive.ErrLimited)
 		require.Equal(t, turret.Rejected, turret.Classify(err))
-		require.EqualError(t, err, "adaptive: over the limit, which is 1 under way for now, and 2 wait already")
+		require.EqualError(t, err, "adaptive: over the limit: at most 1 under way for now, 2 waiting")
 		for range 3 {
 			g.next()
 		}
@@ -119,22 +119,22 @@ func TestMaxWaitBoundsTheWait(t *testing.T) {
 		_, err := svc.Call(t.Context(), 1)
 		require.Equal(t, time.Second, time.Since(start))
 		require.ErrorIs(t, err, adaptive.ErrLimited)
-		require.EqualError(t, err, "adaptive: over the limit, which is 1 under way for now, and none ended for this one in 1s")
+		require.EqualError(t, err, "adaptive: over the limit: at most 1 under way for now, 0 waiting, and this one's turn did not come in 1s")
 		require.Zero(t, l.Waiting())
 		g.next()
 	})
 }
 
-func TestNoWaitRefusesAtOnce(t *testing.T) {
+func TestNoQueueRefusesAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate()
-		svc := share(adaptive.New(adaptive.Options{Max: 1, MaxWait: adaptive.NoWait}), g)
+		svc := share(adaptive.New(adaptive.Options{Max: 1, MaxQueue: adaptive.NoQueue}), g)
 		caller(t.Context(), svc, 0)
 		start := time.Now()
 		_, err := svc.Call(t.Context(), 1)
 		require.Zero(t, time.Since(start))
 		require.ErrorIs(t, err, adaptive.ErrLimited)
-		require.EqualError(t, err, "adaptive: over the limit, which is 1 under way for now")
+		require.EqualError(t, err, "adaptive: over the limit: at most 1 under way for now, 0 waiting")
 		g.next()
 	})
 }
@@ -272,7 +272,7 @@ func TestReady(t *testing.T) {
 		require.NoError(t, turret.Ready(waits))
 		g.next()
 
-		refuses := share(adaptive.New(adaptive.Options{Max: 1, MaxWait: adaptive.NoWait}), g)
+		refuses := share(adaptive.New(adaptive.Options{Max: 1, MaxQueue: adaptive.NoQueue}), g)
 		require.NoError(t, turret.Ready(refuses))
 		caller(t.Context(), refuses, 0)
 		require.ErrorIs(t, turret.Ready(refuses), adaptive.ErrLimited)
