@@ -1,6 +1,7 @@
 package middleware_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -9,10 +10,23 @@ import (
 
 	"github.com/turretgo/turret"
 	"github.com/turretgo/turret/layertest"
+	"github.com/turretgo/turret/middleware/adaptive"
 	"github.com/turretgo/turret/middleware/breaker"
+	"github.com/turretgo/turret/middleware/buffer"
+	"github.com/turretgo/turret/middleware/chaos"
+	"github.com/turretgo/turret/middleware/coalesce"
+	"github.com/turretgo/turret/middleware/concurrency"
 	"github.com/turretgo/turret/middleware/failover"
+	"github.com/turretgo/turret/middleware/fallback"
+	"github.com/turretgo/turret/middleware/filter"
+	"github.com/turretgo/turret/middleware/hedge"
+	"github.com/turretgo/turret/middleware/loadshed"
+	"github.com/turretgo/turret/middleware/logging"
 	"github.com/turretgo/turret/middleware/ratelimit"
+	"github.com/turretgo/turret/middleware/reconnect"
+	"github.com/turretgo/turret/middleware/recovery"
 	"github.com/turretgo/turret/middleware/retry"
+	"github.com/turretgo/turret/middleware/throttle"
 	"github.com/turretgo/turret/middleware/timeout"
 )
 
@@ -37,6 +51,21 @@ func TestEveryLayerConforms(t *testing.T) {
 		{"ratelimit", ratelimit.Layer[int, int](ratelimit.Options{Rate: 100}), nil},
 		{"retry", retry.Layer[int, int](retry.Options{}), may{layertest.MayRepeat}},
 		{"timeout", timeout.Layer[int, int](time.Minute), nil},
+		{"adaptive", adaptive.Layer[int, int](adaptive.Options{}), nil},
+		{"buffer", buffer.Layer[int, int](buffer.Options{}), may{layertest.MayEndOnPanic}},
+		{"chaos", chaos.Layer[int, int](chaos.Options{}), nil},
+		{"concurrency", concurrency.Layer[int, int](concurrency.Options{Max: 10}), nil},
+		{"fallback", fallback.Layer[int, int](fallback.Options[int, int]{Service: fallback.Value[int, int](7)}), may{layertest.MayReplaceErrors}},
+		{"filter", filter.Layer[int, int](pass), nil},
+		{"hedge", hedge.Layer[int, int](hedge.Options{Delay: time.Millisecond}), may{layertest.MayRepeat}},
+		{"loadshed", loadshed.Layer[int, int](loadshed.Options{}), nil},
+		{"logging", logging.Layer[int, int](logging.Options{Logger: quiet}), nil},
+		{"reconnect", func(s service) service {
+			return reconnect.New(reconnect.Options{}, func(context.Context) (service, error) { return s, nil })
+		}, may{layertest.MayHideBelow, layertest.MayEndOnPanic}},
+		{"recovery", recovery.Layer[int, int](recovery.Options{}), may{layertest.MayRecoverPanics}},
+		{"throttle", throttle.Layer[int, int](throttle.Options{}), nil},
+		{"coalesce", coalesce.Layer[int, int, int](func(n int) int { return n }), may{layertest.MaySkip, layertest.MayDetach}},
 	} {
 		t.Run(tc.name, func(t *testing.T) { layertest.Run(t, tc.layer, tc.may...) })
 	}

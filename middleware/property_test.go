@@ -12,17 +12,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/sony/gobreaker/v2"
 	"github.com/stretchr/testify/require"
-	"golang.org/x/time/rate"
 
 	"github.com/turretgo/turret"
 	"github.com/turretgo/turret/layertest"
-	"github.com/turretgo/turret/middleware/breaker"
-	"github.com/turretgo/turret/middleware/failover"
-	"github.com/turretgo/turret/middleware/ratelimit"
-	"github.com/turretgo/turret/middleware/retry"
-	"github.com/turretgo/turret/middleware/timeout"
 )
 
 var seed = flag.Uint64("seed", 0, "seed of the first random stack, each one's being one more; 0 draws one")
@@ -33,46 +26,6 @@ type kind struct {
 	make func(r *rand.Rand) layer
 	errs []error // those of its own that it ends calls with
 }
-
-// kinds has a line per layer. Limits are small, so that a permit that is not
-// given back is missed.
-var kinds = []kind{
-	{"breaker", func(r *rand.Rand) layer { return breaker.Layer[int, int](settings(r)) }, []error{breaker.ErrOpen}},
-	{"failover", func(*rand.Rand) layer {
-		return func(s service) service { return failover.New(failover.Options{}, s, s) }
-	}, nil},
-	{"ratelimit", func(r *rand.Rand) layer { return ratelimit.Layer[int, int](limit(r)) }, []error{ratelimit.ErrLimited}},
-	{"retry", func(r *rand.Rand) layer { return retry.Layer[int, int](retries(r)) }, nil},
-	{"timeout", func(r *rand.Rand) layer { return timeout.Layer[int, int](upTo(r, 10*time.Second)) }, []error{timeout.ErrExceeded}},
-}
-
-func settings(r *rand.Rand) gobreaker.Settings {
-	trips := 1 + r.Uint32N(5)
-	return gobreaker.Settings{
-		MaxRequests: r.Uint32N(3),
-		Timeout:     upTo(r, 10*time.Second),
-		ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= trips },
-	}
-}
-
-func limit(r *rand.Rand) ratelimit.Options {
-	return ratelimit.Options{
-		Rate:    rate.Limit(1 + r.IntN(100)),
-		Burst:   r.IntN(3),
-		MaxWait: [...]time.Duration{0, ratelimit.NoWait, upTo(r, time.Second)}[r.IntN(3)],
-	}
-}
-
-func retries(r *rand.Rand) retry.Options {
-	o := retry.Options{MaxAttempts: 1 + r.IntN(3), WaitRejected: r.IntN(2) == 0}
-	if r.IntN(2) == 0 {
-		o.Budget = retry.NewBudget(0.5, 1)
-	}
-	return o
-}
-
-// upTo draws a time of at most d, and rather a short one.
-func upTo(r *rand.Rand, d time.Duration) time.Duration { return 1 + d>>r.IntN(14) }
 
 // Whatever layers are stacked, in whatever order, over whatever happens below:
 // every call returns exactly once, no later than its deadline or its cancel, with

@@ -8,9 +8,11 @@ import (
 	"github.com/sony/gobreaker/v2"
 
 	"github.com/turretgo/turret"
+	"github.com/turretgo/turret/middleware/adaptive"
 	"github.com/turretgo/turret/middleware/breaker"
 	"github.com/turretgo/turret/middleware/concurrency"
 	"github.com/turretgo/turret/middleware/failover"
+	"github.com/turretgo/turret/middleware/hedge"
 	"github.com/turretgo/turret/middleware/loadshed"
 	"github.com/turretgo/turret/middleware/logging"
 	"github.com/turretgo/turret/middleware/ratelimit"
@@ -87,6 +89,19 @@ func (b Builder) RateLimit(o ratelimit.Options) Builder {
 // Concurrency bounds how many signatures are under way. See package concurrency.
 func (b Builder) Concurrency(o concurrency.Options) Builder {
 	return with(b, "Concurrency", "concurrency", o, concurrency.Layer[Request, Response])
+}
+
+// Adaptive bounds how many signatures are under way by what their latency says
+// of the key's holder. See package adaptive.
+func (b Builder) Adaptive(o adaptive.Options) Builder {
+	return with(b, "Adaptive", "adaptive", o, adaptive.Layer[Request, Response])
+}
+
+// Hedge asks once more when an answer is late, and takes the first that comes:
+// from the next replica, where it stands above a fan-out. Signing twice does no
+// harm. See package hedge.
+func (b Builder) Hedge(o hedge.Options) Builder {
+	return with(b, "Hedge", "hedge", o, hedge.Layer[Request, Response])
 }
 
 // LoadShed refuses at once what the layers below it are not ready for. Above a

@@ -16,8 +16,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/turretgo/turret"
+	"github.com/turretgo/turret/middleware/adaptive"
 	"github.com/turretgo/turret/middleware/concurrency"
 	"github.com/turretgo/turret/middleware/failover"
+	"github.com/turretgo/turret/middleware/hedge"
 	"github.com/turretgo/turret/middleware/loadshed"
 	"github.com/turretgo/turret/middleware/logging"
 	"github.com/turretgo/turret/middleware/ratelimit"
@@ -105,23 +107,41 @@ func TestLayersOfAllKinds(t *testing.T) {
 		Retry(retry.Options{}).
 		Failover(failover.Options{}).
 		Throttle(throttle.Options{}).
+		Adaptive(adaptive.Options{}).
 		Log(logging.Options{Name: "kms", Success: slog.LevelInfo, Logger: slog.New(slog.NewTextHandler(&records, nil))}).
 		Recover(recovery.Options{}))
 	_, err := s.SignMessage(nil, []byte("the message"), crypto.SHA256)
 	require.NoError(t, err)
 	described := turret.Describe(s)
-	for _, want := range []string{"load shed", "concurrency 8", "throttle", "recovery"} {
+	for _, want := range []string{"load shed", "concurrency 8", "throttle", "adaptive", "recovery"} {
 		require.Contains(t, described, want)
 	}
 	require.Contains(t, records.String(), "layer=kms/a", "each replica's has its name")
 	require.NotContains(t, records.String(), "message=")
 
 	b := signer.NewBuilder(fake("Ed25519")).Concurrency(concurrency.Options{}).LoadShed(loadshed.Options{}).
-		Throttle(throttle.Options{K: -1}).Log(logging.Options{Slow: -1}).Recover(recovery.Options{})
+		Throttle(throttle.Options{K: -1}).Adaptive(adaptive.Options{Min: -1}).Hedge(hedge.Options{Delay: -1}).Log(logging.Options{Slow: -1}).Recover(recovery.Options{})
 	_, err = b.Build(t.Context())
-	for _, want := range []string{"Builder.Concurrency: ", "Builder.Throttle: ", "Builder.Log: "} {
+	for _, want := range []string{"Builder.Concurrency: ", "Builder.Throttle: ", "Builder.Adaptive: ", "Builder.Hedge: ", "Builder.Log: "} {
 		require.ErrorContains(t, err, want)
 	}
+}
+
+func TestHedgeAboveAFailoverAsksTheOtherReplica(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow, quick := fakeNamed("slow"), fakeNamed("quick")
+		slow.call = hang
+		s := build(t, signer.NewBuilder(replicated(t, slow, quick)).
+			Timeout(time.Minute).
+			Hedge(hedge.Options{Delay: 100 * time.Millisecond, Budget: hedge.NewBudget(1)}).
+			Failover(failover.Options{}))
+		start := time.Now()
+		sig, err := s.SignMessage(nil, []byte("m"), crypto.SHA256)
+		require.NoError(t, err)
+		verifies(t, s.Public(), "m", sig, crypto.SHA256)
+		require.Equal(t, 100*time.Millisecond, time.Since(start))
+		require.Equal(t, 1, quick.calls)
+	})
 }
 
 func TestPanicOfAKeyIsAnErrorWithRecover(t *testing.T) {
