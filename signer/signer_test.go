@@ -22,11 +22,14 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"github.com/turretgo/turret"
 	"github.com/turretgo/turret/middleware/timeout"
 	"github.com/turretgo/turret/signer"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // keys in memory, made once.
 var keys = sync.OnceValue(func() map[string]crypto.Signer {

@@ -10,7 +10,7 @@ import (
 )
 
 // ErrFailed is what errors.Is finds in every [*Error].
-var ErrFailed = errors.New("no replica answered")
+var ErrFailed = errors.New("all replicas failed")
 
 // errTaken is the error of a hedge that comes when every replica was asked.
 var errTaken = turret.WithClass(errors.New("failover: every replica has been asked by another call of the same request"), turret.Rejected)
@@ -41,7 +41,7 @@ func failure(failed []ReplicaError) error {
 
 func (e *Error) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "failover: none of %d replicas answered", len(e.Replicas))
+	fmt.Fprintf(&b, "failover: %d replicas failed", len(e.Replicas))
 	for i, r := range e.Replicas {
 		fmt.Fprintf(&b, "%s%s: %v", [...]string{": ", "; "}[min(i, 1)], r.Name, r.Err)
 	}

@@ -8,8 +8,10 @@
 //	retry → failover → (rate limit → breaker → timeout → replica) × n
 //
 // A replica is failed over for errors of class Transient, Unknown, Throttled and
-// Rejected. A Permanent error is an answer, the same everywhere, and Canceled
-// means that nobody waits for one any more.
+// Rejected. A Permanent error is an answer and ends the call, and Canceled means
+// that nobody waits for one any more. Where an ailing home is followed by a
+// replica whose answer is Permanent, the error's class is still home's: it may
+// know better when it is well.
 package failover
 
 import (

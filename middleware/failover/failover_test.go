@@ -9,12 +9,15 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"github.com/turretgo/turret"
 	"github.com/turretgo/turret/middleware/failover"
 	"github.com/turretgo/turret/middleware/hedge"
 	"github.com/turretgo/turret/middleware/timeout"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // replica says err, or answers with its name.
 type replica struct {
@@ -100,7 +103,7 @@ func TestHungHomeCostsItsAttemptTimeout(t *testing.T) {
 func TestAllFailedNamesEachReplicaAndWhatItSaid(t *testing.T) {
 	reset, busy := errors.New("connection reset"), later{turret.Throttled, time.Second}
 	_, err := two(&replica{"", reset, 0}, &replica{"", busy, 0}).Call(t.Context(), 1)
-	require.EqualError(t, err, "failover: none of 2 replicas answered: east: connection reset; west: throttled")
+	require.EqualError(t, err, "failover: 2 replicas failed: east: connection reset; west: throttled")
 	require.ErrorIs(t, err, failover.ErrFailed)
 	require.ErrorIs(t, err, reset)
 	require.ErrorIs(t, err, busy)

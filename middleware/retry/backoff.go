@@ -42,7 +42,7 @@ func (b Backoff) Validate() error {
 		return fmt.Errorf("retry: backoff's Throttled %v is above its Max %v; Max must be at least Throttled", d.Throttled, d.Max)
 	case !(d.Factor >= 1) || math.IsInf(d.Factor, 0):
 		return fmt.Errorf("retry: backoff's Factor is %v; it must be a finite number of at least 1", b.Factor)
-	case b.Jitter != NoJitter && !(d.Jitter >= 0 && d.Jitter <= 1):
+	case d.Jitter != NoJitter && !(d.Jitter >= 0 && d.Jitter <= 1):
 		return fmt.Errorf("retry: backoff's Jitter is %v; it must be from 0 to 1, or NoJitter", b.Jitter)
 	}
 	return nil
@@ -67,11 +67,8 @@ func (b Backoff) withDefaults() Backoff {
 	if b.Factor == 0 {
 		b.Factor = 2
 	}
-	switch b.Jitter {
-	case 0:
+	if b.Jitter == 0 {
 		b.Jitter = 1
-	case NoJitter:
-		b.Jitter = 0
 	}
 	return b
 }
@@ -84,11 +81,17 @@ func (b Backoff) delay(n int, class turret.Class) time.Duration {
 		first = b.Throttled
 	}
 	// In floating point an attempt of a thousand is merely infinite, and capped.
-	d := min(float64(first)*math.Pow(b.Factor, float64(n-1)), float64(b.Max))
+	d := float64(first) * math.Pow(b.Factor, float64(n-1))
+	if d >= float64(b.Max) {
+		return b.spread(b.Max)
+	}
 	return b.spread(time.Duration(d))
 }
 
 // spread draws a delay of at most d.
 func (b Backoff) spread(d time.Duration) time.Duration {
+	if b.Jitter == NoJitter {
+		return d
+	}
 	return d - time.Duration(float64(d)*b.Jitter*rand.Float64())
 }

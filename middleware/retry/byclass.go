@@ -2,6 +2,7 @@ package retry
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"github.com/turretgo/turret"
@@ -32,7 +33,8 @@ func (p byClass[Req, Resp]) waitOut(ctx context.Context, t *Try[Req, Resp], afte
 		return 0, false
 	}
 	t.unreached = true
-	return after + p.Backoff.spread(p.Backoff.Min), true
+	jitter := p.Backoff.spread(p.Backoff.Min)
+	return max(0, min(after, math.MaxInt64-jitter)) + jitter, true
 }
 
 func (p byClass[Req, Resp]) retryable(err error, class turret.Class) bool {

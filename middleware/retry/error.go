@@ -26,6 +26,7 @@ type Error struct {
 	Attempts []error // what the failed attempts said, in their order
 	Reason   error   // ErrExhausted, ErrBudget, ErrDeadline or the context's error; nil if the last attempt's error is not to be retried
 	class    turret.Class
+	refusals int // of Attempts, those that never reached the service
 }
 
 func (e *Error) Error() string {
@@ -34,33 +35,48 @@ func (e *Error) Error() string {
 	if e.Reason != nil {
 		fmt.Fprintf(&b, "%v, ", e.Reason)
 	}
-	switch len(e.Attempts) {
-	case 0: // a policy asked to retry a success
+	switch tries := len(e.Attempts) - e.refusals; {
+	case len(e.Attempts) == 0: // a policy asked to retry it
 		b.WriteString("after a success")
-	case 1:
-		b.WriteString("after 1 attempt: ")
+	case tries == 0:
+		b.WriteString("before the service was reached")
+	case tries == 1:
+		b.WriteString("after 1 attempt")
 	default:
-		fmt.Fprintf(&b, "after %d attempts: ", len(e.Attempts))
+		fmt.Fprintf(&b, "after %d attempts", tries)
 	}
-	writeRuns(&b, e.Attempts)
+	e.write(&b)
 	return b.String()
 }
 
-// writeRuns writes errors in their order, and equal neighbours once.
-func writeRuns(b *strings.Builder, errs []error) {
-	for i := 0; i < len(errs); {
-		text, n := errs[i].Error(), 1
-		for i+n < len(errs) && errs[i+n].Error() == text {
-			n++
+// write writes what was said, equal neighbours once, and of many the first and
+// the last: who is on call reads those, and Unwrap has the rest.
+func (e *Error) write(b *strings.Builder) {
+	type run struct {
+		text string
+		n    int
+	}
+	var runs []run
+	for _, err := range e.Attempts {
+		if text := err.Error(); len(runs) > 0 && runs[len(runs)-1].text == text {
+			runs[len(runs)-1].n++
+		} else {
+			runs = append(runs, run{text, 1})
 		}
-		if i > 0 {
-			b.WriteString("; then: ")
+	}
+	for i, r := range runs {
+		last := len(runs) - 1
+		if len(runs) > 3 && i > 0 && i < last {
+			if i == 1 {
+				fmt.Fprintf(b, "; then %d more", last-1)
+			}
+			continue
 		}
-		b.WriteString(text)
-		if n > 1 {
-			fmt.Fprintf(b, " (%d times)", n)
+		b.WriteString([...]string{": ", "; then: "}[min(i, 1)])
+		b.WriteString(r.text)
+		if r.n > 1 {
+			fmt.Fprintf(b, " (%d times)", r.n)
 		}
-		i += n
 	}
 }
 
@@ -89,6 +105,7 @@ func (e *Error) RetryAfter() (time.Duration, bool) {
 type history struct {
 	errs      []error
 	unreached bool // the last one was a refusal from below
+	refusals  int
 }
 
 // add records an attempt's error. Of refusals that follow each other only the
@@ -97,8 +114,11 @@ func (h *history) add(err error, unreached bool) {
 	if err == nil {
 		return
 	}
-	if unreached && h.unreached {
+	switch {
+	case unreached && h.unreached:
 		h.errs = h.errs[:len(h.errs)-1]
+	case unreached:
+		h.refusals++
 	}
 	h.errs = append(h.errs, err)
 	h.unreached = unreached
@@ -109,6 +129,6 @@ func (h *history) end(err error, class turret.Class, reason error) error {
 	if reason == nil && (err == nil || len(h.errs) == 0) {
 		return err
 	}
-	h.add(err, false)
-	return &Error{h.errs, reason, class}
+	h.add(err, class == turret.Rejected)
+	return &Error{h.errs, reason, class, h.refusals}
 }

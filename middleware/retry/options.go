@@ -53,8 +53,9 @@ func (o Options) Validate() error {
 	return o.Backoff.Validate()
 }
 
-// String takes options with their defaults filled in.
+// String is the layer's line in [turret.Describe].
 func (o Options) String() string {
+	o = o.withDefaults()
 	line := fmt.Sprintf("retry %d attempts, backoff %v–%v", o.MaxAttempts, o.Backoff.Min, o.Backoff.Max)
 	if o.Budget != nil {
 		line += ", " + o.Budget.String()
@@ -63,4 +64,12 @@ func (o Options) String() string {
 		line += ", waits out refusals"
 	}
 	return line
+}
+
+func (o Options) withDefaults() Options {
+	if o.MaxAttempts == 0 {
+		o.MaxAttempts = 3
+	}
+	o.Backoff = o.Backoff.withDefaults()
+	return o
 }

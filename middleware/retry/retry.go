@@ -34,10 +34,7 @@ func Layer[Req, Resp any](o Options) turret.Layer[Req, Resp] {
 	if err := o.Validate(); err != nil {
 		panic(err)
 	}
-	if o.MaxAttempts == 0 {
-		o.MaxAttempts = 3
-	}
-	o.Backoff = o.Backoff.withDefaults()
+	o = o.withDefaults()
 	return func(next turret.Service[Req, Resp]) turret.Service[Req, Resp] {
 		return &service[Req, Resp]{
 			next:    next,
@@ -81,6 +78,8 @@ func (s *service[Req, Resp]) goOn(ctx context.Context, t Try[Req, Resp]) (Resp, 
 		switch {
 		case !again:
 			return t.Response, failed.end(t.Err, class, t.reason)
+		case ctx.Err() != nil:
+			return t.Response, failed.end(t.Err, turret.Canceled, ctx.Err())
 		case !fits(ctx, delay):
 			return t.Response, failed.end(t.Err, class, ErrDeadline)
 		case !t.unreached && !s.budget.Withdraw():

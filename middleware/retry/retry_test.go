@@ -10,11 +10,14 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"github.com/turretgo/turret"
 	"github.com/turretgo/turret/middleware/retry"
 	"github.com/turretgo/turret/middleware/timeout"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 type service = turret.Service[int, int]
 
@@ -346,6 +349,66 @@ func TestBackoffDoesNotOverflow(t *testing.T) {
 	})
 }
 
+func TestBackoffUpToTheLongestDurationStaysPositive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var delays []time.Duration
+		o := retry.Options{MaxAttempts: 40, Backoff: retry.Backoff{Min: time.Hour, Max: math.MaxInt64, Jitter: retry.NoJitter}}
+		o.OnRetry = func(_ context.Context, e retry.Event) { delays = append(delays, e.Delay) }
+		ctx, cancel := context.WithCancel(t.Context())
+		s := turret.ServiceFunc[int, int](func(context.Context, int) (int, error) {
+			if len(delays) == 22 {
+				cancel() // the next delay outlives the clock
+			}
+			return 0, throttled
+		})
+		_, err := wrap(s, o).Call(ctx, 1)
+		require.Error(t, err)
+		for i := range delays[1:] {
+			require.GreaterOrEqual(t, delays[i+1], delays[i])
+		}
+	})
+}
+
+func TestWaitRejectedBearsAnyRetryAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, after := range []time.Duration{math.MaxInt64, math.MinInt64, -1, 0} {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			var calls int
+			s := turret.ServiceFunc[int, int](func(context.Context, int) (int, error) { calls++; return 0, refusal(after) })
+			_, err := wrap(s, retry.Options{WaitRejected: true, Backoff: exact}).Call(ctx, 1)
+			require.ErrorIs(t, err, retry.ErrDeadline)
+			require.LessOrEqual(t, calls, 10, "a refusal without a time is not asked about in a loop")
+			cancel()
+		}
+	})
+}
+
+func TestCallerWhoHasGoneSpendsNoBudgetAndOnRetryHearsNothing(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	budget := retry.NewBudget(0, 1)
+	before := budget.Left()
+	_, err := wrap(always(throttled), retry.Options{Budget: budget, OnRetry: func(context.Context, retry.Event) { t.Error("heard") }}).Call(ctx, 1)
+	require.ErrorIs(t, err, throttled)
+	require.ErrorIs(t, err, context.Canceled)
+	require.Equal(t, turret.Canceled, turret.Outcome(ctx, err))
+	require.Equal(t, before, budget.Left())
+}
+
+func TestErrorCountsAttemptsAndTellsOfManyTheFirstAndTheLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		s := answers(errOne, refusal(1), refusal(1), errTwo, refusal(1), throttled, errThree)
+		_, err := wrap(s, retry.Options{MaxAttempts: 4, WaitRejected: true}).Call(ctx, 1)
+		require.EqualError(t, err, "retry: all attempts failed, after 4 attempts: one; then 4 more; then: three")
+		require.ErrorIs(t, err, errTwo, "errors.Is finds the rest")
+
+		_, err = wrap(always(refusal(2*time.Hour)), retry.Options{WaitRejected: true}).Call(ctx, 1)
+		require.EqualError(t, err, "retry: deadline leaves no time for another attempt, before the service was reached: refused")
+	})
+}
+
 func TestRefusalIsNotRetriedUnlessAskedTo(t *testing.T) {
 	s := answers(refusal(time.Second))
 	_, err := wrap(s, retry.Options{}).Call(t.Context(), 1)
@@ -482,6 +545,7 @@ func TestValidate(t *testing.T) {
 }
 
 func TestDescribe(t *testing.T) {
+	require.Equal(t, "retry 3 attempts, backoff 50ms–5s", retry.Options{}.String())
 	o := retry.Options{MaxAttempts: 5, Budget: retry.NewBudget(0.2, 10), WaitRejected: true}
 	require.Equal(t, "retry 5 attempts, backoff 50ms–5s, budget 20% + 10/s, waits out refusals\nfunc", turret.Describe(wrap(always(nil), o)))
 }

@@ -70,8 +70,12 @@ func Validate(d time.Duration) error {
 // Validate's error unless d is above zero.
 //
 // A call that fails because its time is up returns an [*Error]. A response that
-// arrives is returned even when the time ran out at that instant, and an error
-// that has nothing to do with the time stays as it is. The layer has no state.
+// arrives is returned even when the time ran out at that instant, and so is an
+// error with a class of its own; one that nobody classified is put down to the
+// time, and is found below the Error. The layer has no state.
+//
+// A limit no shorter than that of a timeout further up never gets to speak: the
+// one above runs out first, which to this layer is its caller's going away.
 func Layer[Req, Resp any](d time.Duration) turret.Layer[Req, Resp] {
 	if err := Validate(d); err != nil {
 		panic(err)
@@ -92,10 +96,13 @@ func (s *service[Req, Resp]) Call(ctx context.Context, req Req) (Resp, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.limit, s.cause)
 	defer cancel()
 	resp, err := s.next.Call(ctx, req)
-	if err != nil && context.Cause(ctx) == s.cause && turret.Outcome(ctx, err) == turret.Canceled {
-		err = &Error{s.limit, err}
+	if err == nil || context.Cause(ctx) != s.cause || turret.Outcome(ctx, err) != turret.Canceled {
+		return resp, err
 	}
-	return resp, err
+	if err == error(s.cause) { // from a service that reports causes
+		err = ctx.Err()
+	}
+	return resp, &Error{s.limit, err}
 }
 
 func (s *service[Req, Resp]) String() string { return "timeout " + s.limit.String() }

@@ -10,10 +10,13 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"github.com/turretgo/turret"
 	"github.com/turretgo/turret/middleware/timeout"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 type service = turret.Service[int, int]
 
@@ -74,6 +77,7 @@ func TestExpiryReportedByCause(t *testing.T) {
 			return 0, context.Cause(ctx)
 		})
 		_, err := wrap(s, time.Second).Call(t.Context(), 1)
+		require.EqualError(t, err, "timeout: no answer within 1s")
 		require.ErrorIs(t, err, timeout.ErrExceeded)
 		require.Equal(t, turret.Transient, turret.Outcome(t.Context(), err))
 	})
