@@ -6,7 +6,9 @@ import (
 )
 
 // MapRequest returns a service that takes requests of another type and converts
-// them for next. An error of convert is the call's error, and next is not called.
+// them for next. An error of convert is the call's error, and next is not called;
+// if it is about the request, give it the class Permanent, or a retry above tries
+// in vain.
 func MapRequest[In, Req, Resp any](next Service[Req, Resp], convert func(context.Context, In) (Req, error)) Service[In, Resp] {
 	return adapt("map request", next, func(ctx context.Context, in In) (resp Resp, err error) {
 		req, err := convert(ctx, in)

@@ -2,6 +2,7 @@ package turret
 
 import (
 	"context"
+	"fmt"
 	"reflect"
 )
 
@@ -41,8 +42,11 @@ func Stack[Req, Resp any](layers ...Layer[Req, Resp]) Layer[Req, Resp] {
 //	})
 //
 // Name is the layer's line in [Describe]. What call closes over is shared by
-// every service that the layer wraps.
+// every service that the layer wraps. LayerFunc panics if call is nil.
 func LayerFunc[Req, Resp any](name string, call func(ctx context.Context, req Req, next Service[Req, Resp]) (Resp, error)) Layer[Req, Resp] {
+	if call == nil {
+		panic(fmt.Sprintf("turret: LayerFunc %q: the function is nil", name))
+	}
 	return func(next Service[Req, Resp]) Service[Req, Resp] {
 		return &funcService[Req, Resp]{name: name, call: call, next: next, below: []any{next}}
 	}
@@ -65,6 +69,9 @@ func (s *funcService[Req, Resp]) Unwrap() []any  { return s.below }
 // link ties svc, which a layer made around next, to next where svc does not do
 // so itself.
 func link[Req, Resp any](svc, next Service[Req, Resp]) Service[Req, Resp] {
+	if svc == nil {
+		panic(fmt.Sprintf("turret: a layer around %T returned nil; a layer returns a service", next))
+	}
 	if _, ok := svc.(unwrapper); ok || same(svc, next) {
 		return svc
 	}

@@ -77,6 +77,11 @@ func TestLayerThatReturnsItsServiceAddsNothing(t *testing.T) {
 	require.Same(t, inner, turret.Stack[string, string](same)(inner))
 }
 
+func TestLayersThatAreNonePanicAtConstruction(t *testing.T) {
+	require.PanicsWithValue(t, "turret: LayerFunc \"x\": the function is nil", func() { turret.LayerFunc[string, string]("x", nil) })
+	require.Panics(t, func() { turret.Stack(func(svc) svc { return nil })(echo) })
+}
+
 func TestBuilderIsAValue(t *testing.T) {
 	base := turret.NewBuilder[string, string]().Use(tag("a"), tag("b"))
 	left, right := base.Use(tag("l")), base.Use(tag("r"))

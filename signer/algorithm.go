@@ -9,6 +9,7 @@ import (
 	_ "crypto/sha256" // the hashes of the algorithms below
 	_ "crypto/sha512"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -79,13 +80,16 @@ var (
 	ed25519Algorithms = []Algorithm{ED25519_SHA_512}
 )
 
-// algorithms returns what k signs with.
+// algorithms returns what k signs with, of what is known here.
 func algorithms(k Key) []Algorithm {
-	if a, ok := k.(interface{ Algorithms() []Algorithm }); ok {
-		return a.Algorithms()
+	if a, ok := k.(lister); ok {
+		return slices.DeleteFunc(slices.Clone(a.Algorithms()), func(a Algorithm) bool { return !slices.Contains(family(k.Public()), a) })
 	}
 	return paired(k.Public())
 }
+
+// lister is a key, or a signer to be wrapped, that knows its algorithms.
+type lister interface{ Algorithms() []Algorithm }
 
 // paired returns what a KMS pairs with a public key: to each curve its hash.
 func paired(pub crypto.PublicKey) []Algorithm {
@@ -111,9 +115,11 @@ func paired(pub crypto.PublicKey) []Algorithm {
 func keyType(pub crypto.PublicKey) string {
 	switch pub := pub.(type) {
 	case *rsa.PublicKey:
-		return fmt.Sprintf("RSA %d", pub.N.BitLen())
+		if pub != nil && pub.N != nil && pub.N.Sign() > 0 {
+			return fmt.Sprintf("RSA %d", pub.N.BitLen())
+		}
 	case *ecdsa.PublicKey:
-		if paired(pub) != nil {
+		if pub != nil && pub.X != nil && pub.Y != nil && paired(pub) != nil {
 			return "ECDSA " + pub.Curve.Params().Name
 		}
 	case ed25519.PublicKey:
@@ -189,7 +195,7 @@ func (r resolver) refuse(a Algorithm, reason string) error {
 // find returns which of as is made so.
 func find(as []Algorithm, s scheme) (Algorithm, bool) {
 	for _, a := range as {
-		if schemes[a] == s {
+		if has, known := schemes[a]; known && has == s {
 			return a, true
 		}
 	}

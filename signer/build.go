@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/turretgo/turret"
@@ -22,16 +23,19 @@ func (b Builder) Build(ctx context.Context) (*Signer, error) {
 	if err := b.check(); err != nil {
 		return nil, err
 	}
+	if ctx == nil {
+		ctx = context.Background()
+	}
 	key, err := b.findKey(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := checkKey(key); err != nil {
+	replicas, err := b.replicasOf(key)
+	if err != nil {
+		if !isNil(key) {
+			err = errors.Join(err, turret.Close(key))
+		}
 		return nil, err
-	}
-	replicas := replicasOf(key)
-	if len(replicas) > 1 && b.fan == nil {
-		return nil, &Error{KeyType: keyType(key.Public()), Reason: fmt.Sprintf("the key has %d replicas, and the stack does not fan out to them; add Failover to the Builder where it should", len(replicas))}
 	}
 	service := b.assemble(key, replicas)
 	return &Signer{stack: &stack{
@@ -44,11 +48,11 @@ func (b Builder) Build(ctx context.Context) (*Signer, error) {
 
 // check returns what can be known to be wrong before there is a key.
 func (b Builder) check() error {
-	errs := b.errs
-	if b.provider == nil {
+	errs := slices.Clone(b.errs)
+	if isNil(b.provider) {
 		errs = append(errs, &Error{Reason: "the Builder has no key provider; give NewBuilder one, such as awskms.New or signer.Wrap"})
 	}
-	steps := append(append([]step(nil), b.above...), b.below...)
+	steps := slices.Concat(b.above, b.below)
 	for i, s := range steps {
 		if s.trips == nil {
 			continue
@@ -57,7 +61,30 @@ func (b Builder) check() error {
 			errs = append(errs, &Error{Reason: "Builder.CircuitBreaker", Err: turret.WithClass(err, turret.Permanent)})
 		}
 	}
+	errs = append(errs, b.checkLimits(steps)...)
+	if len(errs) > 1 {
+		return &Error{Reason: "several things are wrong with the Builder", Err: errors.Join(errs...)}
+	}
 	return errors.Join(errs...)
+}
+
+// checkLimits returns an error for each timeout that would never speak, because
+// one above it runs out first: a hang would look to the layers between the two
+// like the caller's going away, which nobody retries, counts or fails over.
+func (b Builder) checkLimits(steps []step) (errs []error) {
+	var above time.Duration
+	if b.needsTimeout() {
+		above = DefaultTimeout
+	}
+	for _, s := range steps {
+		if above > 0 && s.limit >= above {
+			errs = append(errs, &Error{Reason: fmt.Sprintf("Builder.Timeout: %v below one of %v never runs out; the timeout of an attempt must be shorter than that of the whole call, which is %v where a stack does not begin with one", s.limit, above, DefaultTimeout)})
+		}
+		if s.limit > 0 && (above == 0 || s.limit < above) {
+			above = s.limit
+		}
+	}
+	return errs
 }
 
 // innermostLimit is the timeout of an attempt, or 0 where there is none.
@@ -76,16 +103,42 @@ func (b Builder) findKey(ctx context.Context) (Key, error) {
 	find = turret.With(find, timeout.Layer, DefaultTimeout)
 	find = turret.With(find, retry.Layer, retry.Options{MaxAttempts: 5, Backoff: retry.Backoff{Min: 100 * time.Millisecond}})
 	find = turret.With(find, timeout.Layer, DefaultTimeout/5)
-	return find.ServiceFunc(func(ctx context.Context, _ struct{}) (Key, error) {
+	key, err := find.ServiceFunc(func(ctx context.Context, _ struct{}) (Key, error) {
 		return b.provider.ProvideKey(ctx)
 	}).Call(ctx, struct{}{})
+	if err != nil {
+		if _, ok := err.(*Error); !ok { // as that of a provider which was asked once
+			err = &Error{Reason: "the key was not found", Err: err}
+		}
+		return nil, err
+	}
+	return key, nil
 }
 
-func replicasOf(key Key) []Key {
-	if r, ok := key.(Replicated); ok {
-		return r.Replicas()
+// replicasOf returns the keys that the stack is made for, after a look at them.
+func (b Builder) replicasOf(key Key) ([]Key, error) {
+	if err := checkKey(key); err != nil {
+		return nil, err
 	}
-	return []Key{key}
+	r, ok := key.(Replicated)
+	if !ok {
+		return []Key{key}, nil
+	}
+	replicas := r.Replicas()
+	refuse := func(reason string) error { return &Error{KeyType: keyType(key.Public()), Reason: reason} }
+	if len(replicas) == 0 {
+		return nil, refuse("the replicated key has no replicas; it must have at least one")
+	}
+	if err := checkReplicas(replicas); err != nil {
+		return nil, err
+	}
+	if !samePublic(key.Public(), replicas[0].Public()) {
+		return nil, refuse("the replicated key has another public half than its replicas")
+	}
+	if len(replicas) > 1 && b.fan == nil {
+		return nil, refuse(fmt.Sprintf("the key has %d replicas, and the stack does not fan out to them; add Failover to the Builder where it should", len(replicas)))
+	}
+	return replicas, nil
 }
 
 // assemble makes the stack: the layers above the fan-out, and those below it for
@@ -99,12 +152,13 @@ func (b Builder) assemble(key Key, replicas []Key) Service {
 	var services []Service
 	for i, r := range replicas {
 		name := keyName(r, i, len(replicas))
-		service := Service(r)
-		if !b.skipVerify {
-			service = verifyLayer(key.Public())(service)
+		verify := verifyLayer
+		if b.skipVerify {
+			verify = presenceLayer
 		}
+		service := verify(key.Public())(r)
 		service = b.instrumented("key")(service)
-		service = b.stack(below, name)(service)
+		service = b.stack(below, replica{name, len(replicas)})(service)
 		if len(replicas) > 1 {
 			service = named(name)(service)
 		}
@@ -114,21 +168,21 @@ func (b Builder) assemble(key Key, replicas []Key) Service {
 	if b.fan != nil {
 		service = b.instrumented(b.fanName)(b.fan(names, services))
 	}
-	service = b.stack(above, "")(service)
-	if !b.noTimeout && !b.beginsWithTimeout() {
+	service = b.stack(above, replica{of: len(replicas)})(service)
+	if b.needsTimeout() {
 		service = timeout.Layer[Request, Response](DefaultTimeout)(service)
 	}
 	return service
 }
 
 // stack makes the layers of steps, each in its instruments.
-func (b Builder) stack(steps []step, replica string) Layer {
+func (b Builder) stack(steps []step, r replica) Layer {
 	var layers []Layer
 	for _, s := range steps {
 		if s.name != "" {
 			layers = append(layers, b.instrumented(s.name))
 		}
-		layers = append(layers, s.make(replica))
+		layers = append(layers, s.make(r))
 	}
 	return turret.Stack(layers...)
 }
@@ -141,8 +195,15 @@ func (b Builder) instrumented(name string) Layer {
 	return turret.Stack(layers...)
 }
 
-func (b Builder) beginsWithTimeout() bool {
-	return len(b.above) > 0 && b.above[0].limit > 0
+// needsTimeout reports whether no Timeout comes before the first layer that may
+// wait. Layers of the user's own, and Log, are not taken for such.
+func (b Builder) needsTimeout() bool {
+	for _, s := range b.above {
+		if s.name != "" && s.name != "logging" {
+			return !b.noTimeout && s.limit == 0
+		}
+	}
+	return !b.noTimeout
 }
 
 // named gives a replica's stack a line of its own in Describe.

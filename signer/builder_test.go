@@ -4,10 +4,15 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
 	"errors"
 	"log/slog"
 	"math"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -263,7 +268,12 @@ func TestReplicateRefusesKeysThatDiffer(t *testing.T) {
 	_, err = signer.Replicate()
 	require.ErrorContains(t, err, "at least one key")
 	_, err = signer.Replicate(fakeNamed("a"), nil)
-	require.ErrorContains(t, err, "key 2: signer: the key is nil")
+	require.ErrorContains(t, err, "replica 2: signer: the key is nil")
+	nested, err := signer.Replicate(fakeNamed("a"), fakeNamed("b"))
+	require.NoError(t, err)
+	flat, err := signer.Replicate(nested, fakeNamed("c"))
+	require.NoError(t, err)
+	require.Len(t, flat.(signer.Replicated).Replicas(), 3, "replicas of replicas are replicas")
 	k, err := signer.Replicate(fakeNamed("a"), fakeNamed("b"))
 	require.NoError(t, err)
 	require.Len(t, k.(signer.Replicated).Replicas(), 2)
@@ -320,19 +330,154 @@ type badKey struct {
 
 func (k badKey) Public() crypto.PublicKey { return k.pub }
 
+type badReplicas struct {
+	*fakeKey
+	replicas []signer.Key
+}
+
+func (k badReplicas) Replicas() []signer.Key { return k.replicas }
+
 func TestBuildRefusesAKeyThatIsNone(t *testing.T) {
 	provide := func(k signer.Key) signer.KeyProvider {
 		return signer.KeyProviderFunc(func(context.Context) (signer.Key, error) { return k, nil })
 	}
 	for want, k := range map[string]signer.Key{
-		"the key is nil":                           nil,
-		"the key has no public half":               badKey{},
-		"public key of type string is not support": badKey{pub: "key"},
+		"the key is nil":             nil,
+		"the key has no public half": badKey{},
+		"public key of type string is malformed or not supported":            badKey{pub: "key"},
+		"public key of type *rsa.PublicKey is malformed or not supported":    badKey{pub: &rsa.PublicKey{}},
+		"public key of type *ecdsa.PublicKey is malformed or not supported":  badKey{pub: (*ecdsa.PublicKey)(nil)},
+		"public key of type ed25519.PublicKey is malformed or not supported": badKey{pub: ed25519.PublicKey("x")},
+		"the replicated key has no replicas":                                 badReplicas{fake("Ed25519"), nil},
+		"replica 2: signer: the key is nil":                                  badReplicas{fake("Ed25519"), []signer.Key{fake("Ed25519"), (*fakeKey)(nil)}},
+		"replica 2 (replica 2) has another public half":                      badReplicas{fake("Ed25519"), []signer.Key{fake("Ed25519"), fakeNamed("")}},
+		"has another public half than its replicas":                          badReplicas{fake("Ed25519"), []signer.Key{fakeNamed("")}},
 	} {
-		_, err := signer.NewBuilder(provide(k)).Build(t.Context())
+		_, err := signer.NewBuilder(provide(k)).Failover(failover.Options{}).Build(t.Context())
 		require.ErrorContains(t, err, want)
+		var e *signer.Error
+		require.ErrorAs(t, err, &e)
 	}
+	_, err := signer.NewBuilder(signer.KeyProviderFunc(nil)).Build(t.Context())
+	require.ErrorContains(t, err, "no key provider")
+	var none context.Context
+	_, err = signer.NewBuilder(fake("Ed25519")).Build(none)
+	require.NoError(t, err)
 }
+
+func TestBuildThatFailsClosesTheKey(t *testing.T) {
+	key := &closableKey{fakeKey: fake("Ed25519")}
+	_, err := signer.NewBuilder(signer.KeyProviderFunc(func(context.Context) (signer.Key, error) {
+		return closableReplicas{key}, nil
+	})).Build(t.Context())
+	require.ErrorContains(t, err, "no replicas")
+	require.True(t, key.closed)
+}
+
+type closableReplicas struct{ *closableKey }
+
+func (closableReplicas) Replicas() []signer.Key { return nil }
+
+func TestTimeoutThatCanNeverRunOutIsAnError(t *testing.T) {
+	b := signer.NewBuilder(fake("Ed25519"))
+	for _, bad := range []signer.Builder{
+		b.Timeout(time.Second).Timeout(time.Second),
+		b.Timeout(time.Second).Retry(retry.Options{}).Failover(failover.Options{}).Timeout(time.Minute),
+		b.Retry(retry.Options{}).Timeout(time.Minute),
+		b.Defaults(signer.Defaults{Timeout: time.Second, AttemptTimeout: time.Second}),
+	} {
+		_, err := bad.Build(t.Context())
+		require.ErrorContains(t, err, "never runs out; the timeout of an attempt must be shorter than that of the whole call")
+	}
+	for _, good := range []signer.Builder{
+		b.Timeout(time.Hour).Retry(retry.Options{}).Timeout(time.Minute),
+		b.Use(verbatim).Timeout(time.Hour),
+		b.Retry(retry.Options{}).Timeout(time.Minute).NoTimeout(),
+		b.Defaults(signer.Defaults{Timeout: time.Second}),
+		b.Defaults(signer.Defaults{Timeout: 20 * time.Millisecond}),
+	} {
+		build(t, good)
+	}
+	require.NotContains(t, turret.Describe(build(t, b.Use(verbatim).Timeout(time.Hour))), "30s")
+}
+
+var verbatim = turret.LayerFunc("verbatim", func(ctx context.Context, req signer.Request, next signer.Service) (signer.Response, error) {
+	return next.Call(ctx, req)
+})
+
+func TestEachBuildHasABudgetOfItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		down := fake("Ed25519")
+		down.call = func(context.Context, signer.Request) (signer.Response, error) {
+			return signer.Response{}, turret.WithClass(errors.New("busy"), turret.Throttled)
+		}
+		b := signer.NewBuilder(down).Defaults(signer.Defaults{})
+		first, second := build(t, b), build(t, b)
+		var spent atomic.Bool
+		var wg sync.WaitGroup
+		for range 60 {
+			wg.Go(func() {
+				_, err := first.SignMessage(nil, nil, crypto.Hash(0))
+				spent.CompareAndSwap(false, errors.Is(err, retry.ErrBudget))
+			})
+		}
+		wg.Wait()
+		require.True(t, spent.Load())
+		_, err := second.SignMessage(nil, nil, crypto.Hash(0))
+		require.NotErrorIs(t, err, retry.ErrBudget)
+	})
+}
+
+func TestBuilderMayBeBuiltConcurrently(t *testing.T) {
+	b := signer.NewBuilder(nil).Timeout(0).Timeout(0).Timeout(0)
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			if _, err := b.Build(t.Context()); err == nil {
+				t.Error("built")
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestHungHomeDoesNotCostEveryCallAnAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		home, away := fakeNamed("home"), fakeNamed("away")
+		home.call = hang
+		s := build(t, signer.NewBuilder(replicated(t, home, away)).Defaults(signer.Defaults{}))
+		slow := 0
+		for range 100 { // one a second: the quiet signer of a CA
+			start := time.Now()
+			_, err := s.SignMessage(nil, nil, crypto.SHA256)
+			require.NoError(t, err)
+			if time.Since(start) >= time.Second {
+				slow++
+			}
+			<-time.After(time.Second)
+		}
+		require.LessOrEqual(t, slow, 6+100/10, "six until the breaker opens, then one a probe")
+	})
+}
+
+func TestKeyWithAlgorithmsUnknownHere(t *testing.T) {
+	k := &listing{fake("ECDSA P-256"), []signer.Algorithm{"NEW_THING", signer.ECDSA_SHA_256}}
+	s := build(t, signer.NewBuilder(k))
+	_, err := s.Sign(nil, []byte("m"), crypto.Hash(0))
+	require.ErrorContains(t, err, "opts name no hash")
+	require.Zero(t, k.calls)
+	cert, err := signer.Certificate(selfSigned(t, s), s)
+	require.NoError(t, err)
+	require.Len(t, cert.SupportedSignatureAlgorithms, 1)
+}
+
+type listing struct {
+	*fakeKey
+	algorithms []signer.Algorithm
+}
+
+func (l *listing) Algorithms() []signer.Algorithm                 { return l.algorithms }
+func (l *listing) ProvideKey(context.Context) (signer.Key, error) { return l, nil }
 
 func TestChainGivesTheFirstKeyThereIs(t *testing.T) {
 	no := func(text string) signer.KeyProvider {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/sony/gobreaker/v2"
 
+	"github.com/turretgo/turret/middleware/breaker"
 	"github.com/turretgo/turret/middleware/failover"
 	"github.com/turretgo/turret/middleware/ratelimit"
 	"github.com/turretgo/turret/middleware/retry"
@@ -21,39 +22,75 @@ type Defaults struct {
 	// Timeout is that of a signature with all its attempts. 0 means 10 s.
 	Timeout time.Duration
 
-	// AttemptTimeout is that of each attempt. 0 means 1 s.
+	// AttemptTimeout is that of each attempt. 0 means 1 s, or a quarter of
+	// Timeout where that is less.
 	AttemptTimeout time.Duration
 
 	// Rate is each replica's. 0 means 1,000 a second, an AWS account's quota in a
 	// Region. Signers that share an account share a Limiter.
 	Rate ratelimit.Options
 
-	// Retry's MaxAttempts are 8, its Backoff from 25 ms to 1 s, and its Budget
-	// one of 20 % and 10 a second for this stack alone, unless set. Refusals are
-	// waited out: a call outlasts an outage shorter than its Timeout.
+	// Retry's Backoff is from 25 ms to 1 s, and its Budget one of 20 % and 10 a
+	// second for each stack that is built, unless set. Its MaxAttempts are 100:
+	// Timeout and Budget end a call before. Refusals are waited out, always, so
+	// that a call outlasts an outage shorter than its Timeout.
 	Retry retry.Options
 
-	// Breaker's Timeout is 400 ms unless set, so that the end of an outage is
-	// soon seen; it trips after 6 failures in a row.
+	// Breaker trips after 6 failures in a row unless told otherwise. Its Timeout
+	// is 400 ms for an only key, so that the end of an outage is soon seen, and
+	// 10 s where there are replicas to ask meanwhile: each probe of a hung one
+	// costs a call an attempt's time.
 	Breaker gobreaker.Settings
 }
 
 func (d Defaults) addTo(b Builder) Builder {
-	d.Retry.WaitRejected = true
-	d.Retry.MaxAttempts = cmp.Or(d.Retry.MaxAttempts, 8)
-	d.Retry.Backoff = cmp.Or(d.Retry.Backoff, retry.Backoff{Min: 25 * time.Millisecond, Max: time.Second})
-	if d.Retry.Budget == nil {
-		d.Retry.Budget = retry.NewBudget(0.2, 10)
-	}
+	d.Timeout = cmp.Or(d.Timeout, 10*time.Second)
+	d.AttemptTimeout = cmp.Or(d.AttemptTimeout, min(time.Second, d.Timeout/4))
 	if d.Rate.Limiter == nil {
 		d.Rate.Rate = cmp.Or(d.Rate.Rate, 1000)
 	}
-	d.Breaker.Timeout = cmp.Or(d.Breaker.Timeout, 400*time.Millisecond)
-	return b.
-		Timeout(cmp.Or(d.Timeout, 10*time.Second)).
-		Retry(d.Retry).
-		Failover(failover.Options{}).
-		RateLimit(d.Rate).
-		CircuitBreaker(d.Breaker).
-		Timeout(cmp.Or(d.AttemptTimeout, time.Second))
+	b = b.Timeout(d.Timeout)
+	b = d.addRetry(b)
+	b = b.Failover(failover.Options{}).RateLimit(d.Rate)
+	b = d.addBreaker(b)
+	return b.Timeout(d.AttemptTimeout)
+}
+
+// addRetry adds a retry whose budget, unless given, is each stack's own.
+func (d Defaults) addRetry(b Builder) Builder {
+	o := d.Retry
+	o.WaitRejected = true
+	o.MaxAttempts = cmp.Or(o.MaxAttempts, 100)
+	o.Backoff = cmp.Or(o.Backoff, retry.Backoff{Min: 25 * time.Millisecond, Max: time.Second})
+	if err := o.Validate(); err != nil {
+		return b.fail("Defaults", err)
+	}
+	return b.add(step{name: "retry", make: func(replica) Layer {
+		o := o
+		if o.Budget == nil {
+			o.Budget = retry.NewBudget(0.2, 10)
+		}
+		return retry.Layer[Request, Response](o)
+	}})
+}
+
+// addBreaker adds breakers whose Timeout, unless given, depends on how many
+// replicas there are.
+func (d Defaults) addBreaker(b Builder) Builder {
+	s := d.Breaker
+	if err := breaker.Validate(s, 0); err != nil {
+		return b.fail("Defaults", err)
+	}
+	return b.add(step{name: "breaker", trips: &s, make: func(r replica) Layer {
+		s := s
+		s.Name = joinName(s.Name, r.name)
+		switch {
+		case s.Timeout > 0:
+		case r.of > 1:
+			s.Timeout = 10 * time.Second
+		default:
+			s.Timeout = 400 * time.Millisecond
+		}
+		return breaker.Layer[Request, Response](s)
+	}})
 }

@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"errors"
 	"fmt"
+	"reflect"
 
 	"github.com/turretgo/turret"
 )
@@ -80,18 +81,34 @@ func Replicate(keys ...Key) (Key, error) {
 	if len(keys) == 0 {
 		return nil, &Error{Reason: "Replicate needs at least one key; it was given none"}
 	}
+	var replicas []Key
+	for _, k := range keys {
+		if r, ok := k.(Replicated); ok {
+			replicas = append(replicas, r.Replicas()...)
+		} else {
+			replicas = append(replicas, k)
+		}
+	}
+	if err := checkReplicas(replicas); err != nil {
+		return nil, err
+	}
+	return &replicated{replicas[0], replicas}, nil
+}
+
+// checkReplicas returns an error unless keys are one key in several places.
+func checkReplicas(keys []Key) error {
 	for i, k := range keys {
 		if err := checkKey(k); err != nil {
-			return nil, fmt.Errorf("key %d: %w", i+1, err)
+			return fmt.Errorf("replica %d: %w", i+1, err)
 		}
 		if !samePublic(keys[0].Public(), k.Public()) {
-			return nil, &Error{
+			return &Error{
 				KeyType: keyType(keys[0].Public()),
-				Reason:  fmt.Sprintf("key %d (%s) has another public half than key 1 (%s); replicas are the same key in several places", i+1, keyName(k, i, len(keys)), keyName(keys[0], 0, len(keys))),
+				Reason:  fmt.Sprintf("replica %d (%s) has another public half than the first (%s); replicas are the same key in several places", i+1, keyName(k, i, len(keys)), keyName(keys[0], 0, len(keys))),
 			}
 		}
 	}
-	return &replicated{keys[0], keys}, nil
+	return nil
 }
 
 type replicated struct {
@@ -107,7 +124,7 @@ func (r *replicated) takesMessages() bool     { return takesMessages(r.Key) }
 
 // checkKey returns an error if k breaks a Key's contract at first sight.
 func checkKey(k Key) error {
-	if k == nil {
+	if isNil(k) {
 		return &Error{Reason: "the key is nil; a KeyProvider returns a key or an error"}
 	}
 	pub := k.Public()
@@ -115,9 +132,20 @@ func checkKey(k Key) error {
 		return &Error{Reason: "the key has no public half; Public must never return nil"}
 	}
 	if keyType(pub) == "" {
-		return &Error{Reason: fmt.Sprintf("public key of type %T is not supported; RSA, ECDSA on P-256, P-384 and P-521, and Ed25519 are", pub)}
+		return &Error{Reason: fmt.Sprintf("public key of type %T is malformed or not supported; RSA, ECDSA on P-256, P-384 and P-521, and Ed25519 are", pub)}
 	}
 	return nil
+}
+
+// isNil reports whether v is nil, or a nil pointer or function in an interface.
+func isNil(v any) bool {
+	switch r := reflect.ValueOf(v); r.Kind() {
+	case reflect.Invalid:
+		return true
+	case reflect.Pointer, reflect.Func, reflect.Map, reflect.Slice, reflect.Chan:
+		return r.IsNil()
+	}
+	return false
 }
 
 func samePublic(a, b crypto.PublicKey) bool {
@@ -128,7 +156,7 @@ func samePublic(a, b crypto.PublicKey) bool {
 // keyName is what the i-th of n replicas is called. An only key that has no name
 // needs none.
 func keyName(k Key, i, n int) string {
-	if named, ok := k.(interface{ Name() string }); ok {
+	if named, ok := k.(interface{ Name() string }); ok && named.Name() != "" {
 		return named.Name()
 	}
 	if n == 1 {
@@ -152,6 +180,9 @@ var (
 	// ErrWrongKey: another key signed than the one that was opened. Its class is
 	// Permanent.
 	ErrWrongKey = errors.New("signed by another key")
+
+	// ErrClosed: the signer was closed. Its class is Permanent.
+	ErrClosed = errors.New("the signer is closed")
 
 	// ErrStuck: too many operations of a wrapped signer have not returned. Its
 	// class is Rejected.

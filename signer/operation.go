@@ -4,27 +4,46 @@ import (
 	"context"
 	"crypto"
 	"crypto/rand"
-	"errors"
+	"fmt"
 	"io"
 	"runtime"
+	"sync"
+
+	"github.com/turretgo/turret/middleware/buffer"
 )
+
+// serial makes operations one at a time.
+type serial struct {
+	*buffer.Buffer[Request, *operation]
+}
+
+func (s *serial) shutdown(ctx context.Context) error { return s.Shutdown(ctx) }
 
 // concurrent makes each operation in a goroutine of its own.
 type concurrent struct {
 	operator
 	inFlight chan struct{} // one element an operation
+	closing  sync.Once
+	closed   chan struct{} // from the beginning of shutdown
+	ended    chan struct{} // from its end
+	closeErr error
 }
 
-var errFull = errors.New("no room for an operation")
+func newConcurrent(s crypto.Signer, maxInFlight int) *concurrent {
+	return &concurrent{
+		operator: operator{s},
+		inFlight: make(chan struct{}, maxInFlight),
+		closed:   make(chan struct{}),
+		ended:    make(chan struct{}),
+	}
+}
 
 func (c *concurrent) Call(ctx context.Context, req Request) (*operation, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	select {
-	case c.inFlight <- struct{}{}:
-	default:
-		return nil, errFull
+	if err := c.enter(); err != nil {
+		return nil, err
 	}
 	ended := make(chan *operation, 1)
 	go func() {
@@ -39,15 +58,74 @@ func (c *concurrent) Call(ctx context.Context, req Request) (*operation, error) 
 	case op := <-ended:
 		return op, nil
 	case <-ctx.Done():
+	}
+	select {
+	case op := <-ended: // at the last instant
+		return op, nil
+	default:
 		return nil, ctx.Err()
 	}
 }
 
+// enter takes a place in flight.
+func (c *concurrent) enter() error {
+	if c.isClosed() {
+		return buffer.ErrClosed
+	}
+	select {
+	case c.inFlight <- struct{}{}:
+		return nil
+	default:
+	}
+	if c.isClosed() { // who closes takes all places
+		return buffer.ErrClosed
+	}
+	return buffer.ErrFull
+}
+
+func (c *concurrent) isClosed() bool {
+	select {
+	case <-c.closed:
+		return true
+	default:
+		return false
+	}
+}
+
 func (c *concurrent) Ready() error {
-	if len(c.inFlight) == cap(c.inFlight) {
-		return errFull
+	switch {
+	case c.isClosed():
+		return buffer.ErrClosed
+	case len(c.inFlight) == cap(c.inFlight):
+		return buffer.ErrFull
 	}
 	return nil
+}
+
+// shutdown closes the signer when it has taken all places, from which on there
+// is nothing in flight and never will be.
+func (c *concurrent) shutdown(ctx context.Context) error {
+	c.closing.Do(func() {
+		close(c.closed)
+		go func() {
+			defer close(c.ended)
+			for range cap(c.inFlight) {
+				c.inFlight <- struct{}{}
+			}
+			defer func() {
+				if p := recover(); p != nil { // in a goroutine of ours it would end the program
+					c.closeErr = fmt.Errorf("panic: %v", p)
+				}
+			}()
+			c.closeErr = c.operator.Close()
+		}()
+	})
+	select {
+	case <-c.ended:
+		return c.closeErr
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // operator makes operations in the goroutine that calls it.

@@ -6,6 +6,8 @@ import (
 	"crypto"
 	"fmt"
 	"io"
+	"sync"
+	"sync/atomic"
 
 	"github.com/turretgo/turret"
 )
@@ -14,8 +16,8 @@ import (
 // makes one. It is safe for concurrent use.
 //
 // Its errors are an [*Error] for what the key cannot do, which no key service
-// sees, and otherwise those of the stack: [turret.Classify] tells what they
-// mean. [turret.Describe], [turret.Ready] and [turret.Close] work on it.
+// sees, and otherwise those of the stack: [turret.Outcome] tells what they mean.
+// [turret.Describe], [turret.Ready] and [turret.Close] work on it.
 type Signer struct {
 	*stack
 	ctx context.Context // of calls that bring none
@@ -27,6 +29,10 @@ type stack struct {
 	service       Service
 	below         []any
 	wantsMessages bool // the key hashes by itself
+
+	closed   atomic.Bool
+	close    sync.Once
+	closeErr error
 }
 
 var (
@@ -81,11 +87,14 @@ func (s *Signer) sign(ctx context.Context, a Algorithm, t MessageType, message [
 	if err != nil {
 		return nil, err
 	}
+	if s.closed.Load() {
+		return nil, &Error{KeyType: s.keyType, Algorithm: a, Reason: "nothing was signed", Err: turret.WithClass(ErrClosed, turret.Permanent)}
+	}
 	if ctx == nil {
 		ctx = context.Background()
 	}
-	if err := ctx.Err(); err != nil {
-		return nil, &Error{KeyType: s.keyType, Algorithm: a, Reason: "nothing was signed, for the context had ended before", Err: err}
+	if ctx.Err() != nil {
+		return nil, &Error{KeyType: s.keyType, Algorithm: a, Reason: "nothing was signed, for the context had ended before", Err: turret.WithClass(ended(ctx), turret.Canceled)}
 	}
 	// The caller may use its slice again while a layer still has a call under way.
 	req.Message = bytes.Clone(req.Message)
@@ -101,9 +110,23 @@ func (s *Signer) sign(ctx context.Context, a Algorithm, t MessageType, message [
 // HTTP request. The copy shares the stack with s.
 func (s *Signer) WithContext(ctx context.Context) *Signer { return &Signer{s.stack, ctx} }
 
-// Close closes what the stack and the key hold. It closes them for all copies,
-// and may be called again.
-func (s *Signer) Close() error { return turret.Close(s.service) }
+// ended is why ctx ended: its error, and its cause where there is another.
+func ended(ctx context.Context) error {
+	if cause := context.Cause(ctx); cause != ctx.Err() {
+		return fmt.Errorf("%w: %w", ctx.Err(), cause)
+	}
+	return ctx.Err()
+}
+
+// Close closes what the stack and the key hold, once and for all copies. From
+// then on signing is ErrClosed; what is under way goes on as the key lets it.
+func (s *Signer) Close() error {
+	s.close.Do(func() {
+		s.closed.Store(true)
+		s.closeErr = turret.Close(s.service)
+	})
+	return s.closeErr
+}
 
 // String is the signer's line in [turret.Describe].
 func (s *Signer) String() string { return fmt.Sprintf("signer %s", s.keyType) }

@@ -305,7 +305,11 @@ func TestSignatureThatDoesNotVerifyIsThrownAway(t *testing.T) {
 			require.NotContains(t, err.Error(), "message")
 
 			_, err = build(t, signer.NewBuilder(key).SkipVerify()).SignMessage(nil, []byte("message"), crypto.SHA256)
-			require.NoError(t, err, "SkipVerify does what it says")
+			if name == "empty" {
+				require.ErrorIs(t, err, signer.ErrBadSignature)
+			} else {
+				require.NoError(t, err, "SkipVerify does what it says")
+			}
 		})
 	}
 }
@@ -351,6 +355,18 @@ func TestReadyDescribeAndCloseWorkOnTheBox(t *testing.T) {
 	require.NoError(t, s.Close())
 	require.NoError(t, turret.Close(s))
 	require.True(t, key.closed)
+	_, err := s.WithContext(t.Context()).SignMessage(nil, nil, crypto.SHA256)
+	require.ErrorIs(t, err, signer.ErrClosed)
+	require.Equal(t, turret.Permanent, turret.Classify(err))
+}
+
+func TestCauseOfAContextThatHasEndedIsTold(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errors.New("deploy in progress"))
+	_, err := build(t, signer.NewBuilder(fake("Ed25519"))).SignContext(ctx, nil, nil, crypto.Hash(0))
+	require.EqualError(t, err, "signer: nothing was signed, for the context had ended before: context canceled: deploy in progress")
+	require.ErrorIs(t, err, context.Canceled)
+	require.Equal(t, turret.Canceled, turret.Classify(err))
 }
 
 type closableKey struct {

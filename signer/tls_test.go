@@ -20,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/stretchr/testify/require"
 
+	"github.com/turretgo/turret/middleware/retry"
 	"github.com/turretgo/turret/signer"
 	"github.com/turretgo/turret/signer/awskms"
 	"github.com/turretgo/turret/signer/kmstest"
@@ -162,7 +163,7 @@ func TestGetCertificateLeavesOtherKeysAndErrorsAlone(t *testing.T) {
 func kmsCertificate(t *testing.T, srv *kmstest.Server, limit time.Duration) (tls.Certificate, *tls.Config) {
 	t.Helper()
 	id := srv.CreateKey(types.KeySpecEccNistP256)
-	s := build(t, signer.NewBuilder(awskms.New(srv.Client(), id)).Defaults(signer.Defaults{Timeout: limit, AttemptTimeout: limit}))
+	s := build(t, signer.NewBuilder(awskms.New(srv.Client(), id)).Timeout(limit).Retry(retry.Options{MaxAttempts: 8}))
 	chain := selfSigned(t, s)
 	cert, err := signer.Certificate(chain, s)
 	require.NoError(t, err)

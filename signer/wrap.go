@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"crypto/ecdsa"
 	"errors"
 	"fmt"
 	"time"
@@ -17,7 +18,8 @@ import (
 type WrapOptions struct {
 	// MaxInFlight bounds the operations that have not returned: those under way,
 	// those left behind by callers who gave up and, with Serial, those that wait
-	// for their turn. One more is ErrStuck, of class Rejected. 0 means 1024.
+	// for their turn. One more is ErrStuck, of class Rejected. 0 means 1024. It
+	// does not count the operations of a *Signer, which sees to its own.
 	MaxInFlight int
 
 	// Serial makes operations one at a time, in the order of the calls, as smart
@@ -44,13 +46,17 @@ func (o WrapOptions) Validate() error {
 // bounds how many there can be. What an operation left behind returns goes to
 // nobody. A panic of s comes up in the caller, unless that has gone.
 //
-// A signer with a method SignContext, such as [*Signer], is called through that
-// instead. A crypto.MessageSigner gets the whole message where there is one.
+// A signer with a method SignContext, like [Signer.SignContext], is called
+// through that, and a *Signer without a goroutine. A crypto.MessageSigner gets
+// the whole message where there is one.
+//
+// A signer may have a method Algorithms() []Algorithm. Without one it is taken to
+// sign what a KMS pairs with its public key; an ECDSA key in memory, any hash.
 //
 // Errors of s pass unchanged. They are of class Unknown, and retried, unless s
 // classifies them; see [turret.MapError].
 func Wrap(s crypto.Signer, o WrapOptions) *Wrapped {
-	if s == nil {
+	if isNil(s) {
 		panic(&Error{Reason: "Wrap needs a crypto.Signer; it was given nil"})
 	}
 	if err := o.Validate(); err != nil {
@@ -60,12 +66,10 @@ func Wrap(s crypto.Signer, o WrapOptions) *Wrapped {
 		o.MaxInFlight = 1024
 	}
 	w := &Wrapped{signer: s, pub: s.Public(), maxInFlight: o.MaxInFlight}
-	w.contextual, _ = s.(contextSigner)
 	if o.Serial {
-		w.worker = buffer.New(operator{s}, serialOptions(o))
-		w.operations = w.worker
-	} else {
-		w.operations = &concurrent{operator{s}, make(chan struct{}, o.MaxInFlight)}
+		w.operations = &serial{buffer.New(operator{s}, serialOptions(o))}
+	} else if w.boxed, _ = s.(*Signer); w.boxed == nil {
+		w.operations = newConcurrent(s, o.MaxInFlight)
 	}
 	return w
 }
@@ -80,11 +84,17 @@ func serialOptions(o WrapOptions) buffer.Options {
 // Wrapped is a crypto.Signer as a [Key], and as the [KeyProvider] of itself.
 type Wrapped struct {
 	signer      crypto.Signer
-	contextual  contextSigner // signer, if it takes contexts
 	pub         crypto.PublicKey
 	maxInFlight int
-	operations  turret.Service[Request, *operation]
-	worker      *buffer.Buffer[Request, *operation] // operations, where they are serial
+	boxed       *Signer    // signer, where it is one and not serial
+	operations  operations // how the others operate
+}
+
+// operations makes a signer's operations, and closes it after the last.
+type operations interface {
+	turret.Service[Request, *operation]
+	turret.Readier
+	shutdown(context.Context) error
 }
 
 var (
@@ -98,9 +108,18 @@ func (w *Wrapped) Public() crypto.PublicKey { return w.pub }
 // ProvideKey returns w.
 func (w *Wrapped) ProvideKey(context.Context) (Key, error) { return w, nil }
 
-// Algorithms returns all that the type of the public key has. A key in memory
-// does not keep to one hash a curve.
-func (w *Wrapped) Algorithms() []Algorithm { return family(w.pub) }
+// Algorithms returns what the signer signs with; see [Wrap].
+func (w *Wrapped) Algorithms() []Algorithm {
+	switch s := w.signer.(type) {
+	case *Signer:
+		return s.algorithms
+	case lister:
+		return s.Algorithms()
+	case *ecdsa.PrivateKey:
+		return ecdsaAlgorithms // a key in memory does not keep to its curve's hash
+	}
+	return paired(w.pub)
+}
 
 func (w *Wrapped) String() string { return fmt.Sprintf("%T", w.signer) }
 
@@ -111,26 +130,36 @@ func (w *Wrapped) takesMessages() bool {
 
 // Ready tells whether there is room for an operation. It is part of
 // turret.Readier.
-func (w *Wrapped) Ready() error { return w.explain(turret.Ready(w.operations)) }
+func (w *Wrapped) Ready() error {
+	if w.boxed != nil {
+		return turret.Ready(w.boxed)
+	}
+	return w.explain(w.operations.Ready())
+}
 
 // closePatience is how long Close waits for an operation that does not return.
 const closePatience = 5 * time.Second
 
-// Close closes the signer, if it is an io.Closer. A serial one it closes after the
-// operations that were asked for, for which it waits five seconds at most.
+// Close refuses further operations, with ErrClosed, and closes the signer, if it
+// is an io.Closer, when those under way have returned. It waits for them for
+// five seconds at most; the signer is closed all the same when they do return.
+// Closing again does nothing.
 func (w *Wrapped) Close() error {
-	if w.worker == nil {
-		return operator{w.signer}.Close()
+	if w.boxed != nil {
+		return w.boxed.Close()
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), closePatience)
 	defer cancel()
-	return w.worker.Shutdown(ctx)
+	if err := w.operations.shutdown(ctx); err != nil {
+		return &Error{KeyType: keyType(w.pub), Reason: "closing the wrapped signer", Err: err}
+	}
+	return nil
 }
 
 // Call has the signer sign. It returns as soon as ctx is done.
 func (w *Wrapped) Call(ctx context.Context, req Request) (Response, error) {
-	if w.contextual != nil && w.worker == nil {
-		return response(signContext(ctx, w.contextual, req))
+	if w.boxed != nil {
+		return response(sign(w.boxed.WithContext(ctx), req))
 	}
 	req.Message = bytes.Clone(req.Message) // the caller may go, and use it again
 	op, err := w.operations.Call(ctx, req)
@@ -140,16 +169,23 @@ func (w *Wrapped) Call(ctx context.Context, req Request) (Response, error) {
 	return response(op.result())
 }
 
-// explain says of a refusal for want of room what that means here.
+// explain says of a refusal what it means here.
 func (w *Wrapped) explain(err error) error {
-	if !errors.Is(err, errFull) && !errors.Is(err, buffer.ErrFull) {
-		return err
+	switch {
+	case errors.Is(err, buffer.ErrFull):
+		return &Error{
+			KeyType: keyType(w.pub),
+			Reason:  fmt.Sprintf("%d operations of the wrapped signer have not returned", w.maxInFlight),
+			Err:     turret.WithClass(ErrStuck, turret.Rejected),
+		}
+	case errors.Is(err, buffer.ErrClosed):
+		return &Error{
+			KeyType: keyType(w.pub),
+			Reason:  "nothing was signed",
+			Err:     turret.WithClass(fmt.Errorf("%w: %w", ErrClosed, err), turret.Permanent),
+		}
 	}
-	return &Error{
-		KeyType: keyType(w.pub),
-		Reason:  fmt.Sprintf("%d operations of the wrapped signer have not returned", w.maxInFlight),
-		Err:     turret.WithClass(ErrStuck, turret.Rejected),
-	}
+	return err
 }
 
 func response(sig []byte, err error) (Response, error) {

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"crypto/ecdsa"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -179,6 +181,7 @@ func TestSerialQueueIsBounded(t *testing.T) {
 		require.NoError(t, w.Close())
 		_, err = w.Call(t.Context(), request)
 		require.ErrorIs(t, err, buffer.ErrClosed)
+		require.ErrorIs(t, err, signer.ErrClosed)
 	})
 }
 
@@ -238,9 +241,13 @@ type contextual struct {
 	stub
 	ctx    context.Context
 	digest []byte
+	wait   chan struct{}
 }
 
 func (c *contextual) SignContext(ctx context.Context, _ io.Reader, digest []byte, _ crypto.SignerOpts) ([]byte, error) {
+	if c.wait != nil {
+		<-c.wait
+	}
 	c.ctx, c.digest = ctx, digest
 	return []byte("sig"), nil
 }
@@ -262,6 +269,61 @@ func TestSignerWithContextIsCalledThroughIt(t *testing.T) {
 	_, err = signer.Wrap(c, signer.WrapOptions{}).Call(ctx, signer.Request{Algorithm: signer.ECDSA_SHA_256, MessageType: signer.Raw, Message: []byte("m")})
 	require.NoError(t, err)
 	require.Equal(t, digest(crypto.SHA256, "m"), c.digest)
+}
+
+func TestSignerWithContextIsSerialAndBoundedLikeAnyOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		c := &contextual{stub: stubbed(nil), wait: release} // ignores its context
+		w := signer.Wrap(c, signer.WrapOptions{MaxInFlight: 1})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := w.Call(ctx, request)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		_, err = w.Call(t.Context(), request)
+		require.ErrorIs(t, err, signer.ErrStuck)
+		close(release)
+	})
+}
+
+func TestCloseWaitsForOperationsAndRefusesNewOnes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &closableSigner{}
+		c.Signer = stubbed(func([]byte) ([]byte, error) {
+			<-time.After(time.Second)
+			if c.closed > 0 {
+				t.Error("closed under an operation")
+			}
+			return []byte("sig"), nil
+		})
+		w := signer.Wrap(c, signer.WrapOptions{})
+		done := make(chan error)
+		go func() { _, err := w.Call(t.Context(), request); done <- err }()
+		synctest.Wait()
+		go func() { done <- w.Close() }()
+		synctest.Wait()
+		require.ErrorIs(t, w.Ready(), signer.ErrClosed)
+		_, err := w.Call(t.Context(), request)
+		require.ErrorIs(t, err, signer.ErrClosed)
+		require.NoError(t, <-done)
+		require.NoError(t, <-done)
+		require.NoError(t, w.Close(), "again")
+		require.Equal(t, 1, c.closed)
+	})
+}
+
+func TestWrappedKMSSignerOnP384ServesTLS12(t *testing.T) {
+	// Another vendor's KMS: a crypto.Signer that keeps to its curve's hash.
+	vendor := build(t, signer.NewBuilder(fake("ECDSA P-384")))
+	for _, key := range []crypto.Signer{vendor, stub{keys()["ECDSA P-384"], nil}} {
+		s := build(t, signer.NewBuilder(signer.Wrap(key, signer.WrapOptions{})))
+		_, err := s.Sign(nil, make([]byte, 32), crypto.SHA256)
+		require.ErrorContains(t, err, "it signs with ECDSA_SHA_384 only")
+	}
+	s := build(t, signer.NewBuilder(signer.Wrap(vendor, signer.WrapOptions{})))
+	cert, err := signer.Certificate(selfSigned(t, s), s)
+	require.NoError(t, err)
+	require.Equal(t, []tls.SignatureScheme{tls.ECDSAWithP384AndSHA384}, cert.SupportedSignatureAlgorithms)
 }
 
 func TestSignerAroundASignerPassesTheContext(t *testing.T) {
@@ -312,6 +374,7 @@ func TestWrappedKeyIsNotHeldToAKMSsPairs(t *testing.T) {
 
 func TestWrapRefusesNonsense(t *testing.T) {
 	require.Panics(t, func() { signer.Wrap(nil, signer.WrapOptions{}) })
+	require.PanicsWithError(t, "signer: Wrap needs a crypto.Signer; it was given nil", func() { signer.Wrap((*ecdsa.PrivateKey)(nil), signer.WrapOptions{}) })
 	o := signer.WrapOptions{MaxInFlight: -1}
 	require.EqualError(t, o.Validate(), "signer: WrapOptions.MaxInFlight is -1; it must be at least 1, or 0 for the default of 1024")
 	require.PanicsWithError(t, o.Validate().Error(), func() { signer.Wrap(keys()["Ed25519"], o) })
