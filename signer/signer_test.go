@@ -58,12 +58,15 @@ func must[T any](v T, err error) T {
 type fakeKey struct {
 	crypto.Signer
 	call  func(context.Context, signer.Request) (signer.Response, error)
+	mu    sync.Mutex
 	calls int
 	name  string
 }
 
 func (k *fakeKey) Call(ctx context.Context, req signer.Request) (signer.Response, error) {
+	k.mu.Lock()
 	k.calls++
+	k.mu.Unlock()
 	if k.call != nil {
 		return k.call(ctx, req)
 	}

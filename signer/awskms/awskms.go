@@ -50,15 +50,18 @@ func GrantTokens(tokens ...string) Option {
 func New(client API, keyID string, opts ...Option) signer.KeyProvider {
 	var o options
 	for _, opt := range opts {
-		opt(&o)
+		if opt != nil {
+			opt(&o)
+		}
 	}
-	return &provider{client, keyID, o}
+	return &provider{client: client, keyID: keyID, options: o}
 }
 
 type provider struct {
 	client API
 	keyID  string
 	options
+	refresher refresher
 }
 
 // ProvideKey asks KMS for the public half of the key.
@@ -85,7 +88,10 @@ func (p *provider) check() error {
 		return &signer.Error{Reason: "the key id is empty; give a key id, a key ARN, an alias (alias/…) or an alias ARN"}
 	}
 	c, ok := p.client.(*kms.Client)
-	if !ok {
+	switch {
+	case ok && c == nil:
+		return &signer.Error{KeyID: p.keyID, Reason: "the KMS client is nil; make one with kms.NewFromConfig"}
+	case !ok:
 		return nil
 	}
 	if o := c.Options(); o.Region == "" && o.BaseEndpoint == nil {

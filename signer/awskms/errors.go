@@ -8,7 +8,6 @@ import (
 	"net"
 	"strings"
 
-	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
@@ -22,6 +21,8 @@ type meaning struct {
 	class  turret.Class
 	reason string
 }
+
+const accessDenied = "access denied; the key's policy must allow"
 
 var expired = meaning{turret.Transient, "the credentials have expired; new ones are asked for"}
 
@@ -53,8 +54,8 @@ var meanings = map[string]meaning{
 	"InvalidKeyUsageException":            {turret.Permanent, "the key is not made for this: its usage or its spec is another"},
 	"InvalidGrantTokenException":          {turret.Permanent, "a grant token is not valid"},
 	"UnsupportedOperationException":       {turret.Permanent, "a key of this kind cannot do it: only asymmetric keys sign"},
-	"AccessDeniedException":               {turret.Permanent, "access denied; the key's policy must allow kms:GetPublicKey and kms:Sign"},
-	"AccessDenied":                        {turret.Permanent, "access denied; the key's policy must allow kms:GetPublicKey and kms:Sign"},
+	"AccessDeniedException":               {turret.Permanent, accessDenied},
+	"AccessDenied":                        {turret.Permanent, accessDenied},
 	"ValidationException":                 {turret.Permanent, "KMS refused the request as invalid"},
 	"ValidationError":                     {turret.Permanent, "KMS refused the request as invalid"},
 	"UnrecognizedClientException":         {turret.Permanent, "the credentials are not known"},
@@ -82,8 +83,11 @@ var meanings = map[string]meaning{
 // to do. A context's own error keeps no class, for turret.Outcome knows it best.
 func (p *provider) explain(keyID, operation string, err error) error {
 	m := classify(err)
-	if m == expired {
-		p.refreshCredentials()
+	switch {
+	case m == expired:
+		p.refresher.refresh(p.client)
+	case m.reason == accessDenied:
+		m.reason += " kms:" + operation
 	}
 	cause := error(&cause{operation, err})
 	if m.class != turret.Unknown {
@@ -163,16 +167,4 @@ func (c *cause) innermost() string {
 		return canceled.Err.Error()
 	}
 	return c.err.Error()
-}
-
-// refreshCredentials has the client ask for new credentials before its next
-// request, if it holds ones that can be had anew.
-func (p *provider) refreshCredentials() {
-	c, ok := p.client.(*kms.Client)
-	if !ok {
-		return
-	}
-	if cache, ok := c.Options().Credentials.(interface{ Invalidate() }); ok {
-		cache.Invalidate()
-	}
 }

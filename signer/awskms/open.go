@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -38,7 +39,7 @@ import (
 func Open(ctx context.Context, uri string) (signer.KeyProvider, error) {
 	keyID, region, endpoint, err := parse(uri)
 	if err != nil {
-		return nil, &signer.Error{Reason: fmt.Sprintf("%q is no key URI: %v; one reads awskms:///alias/release?region=eu-west-1", uri, err)}
+		return nil, &signer.Error{Reason: fmt.Sprintf("%s is no key URI: %v; one reads awskms:///alias/release?region=eu-west-1", quoted(uri), err)}
 	}
 	cfg, err := config.LoadDefaultConfig(ctx,
 		config.WithRegion(region),
@@ -52,6 +53,15 @@ func Open(ctx context.Context, uri string) (signer.KeyProvider, error) {
 			o.BaseEndpoint = &endpoint
 		}
 	}), keyID), nil
+}
+
+// quoted is a URI as it may be shown: without a password that slipped into it.
+func quoted(uri string) string {
+	u, err := url.Parse(uri)
+	if err != nil || strings.Contains(u.RawQuery, "@") {
+		return "it"
+	}
+	return strconv.Quote(u.Redacted())
 }
 
 // parse takes a key's URI apart.
@@ -74,13 +84,16 @@ func parse(uri string) (keyID, region, endpoint string, err error) {
 		return "", "", "", fmt.Errorf("its query does not parse")
 	}
 	keyID = strings.TrimPrefix(u.Path, "/")
-	if a, err := arn.Parse(keyID); err == nil {
+	a, err := arn.Parse(keyID)
+	if err == nil {
 		region = a.Region
 	}
 	for name, values := range query {
 		switch {
 		case len(values) != 1 || values[0] == "":
 			return "", "", "", fmt.Errorf("%s is not given once in its query", name)
+		case name == "region" && region != "" && region != values[0]:
+			return "", "", "", fmt.Errorf("its region is %s, and its ARN's is %s", values[0], region)
 		case name == "region":
 			region = values[0]
 		case name == "endpoint":
@@ -89,8 +102,8 @@ func parse(uri string) (keyID, region, endpoint string, err error) {
 			return "", "", "", fmt.Errorf("its query has %s, where region and endpoint may be", name)
 		}
 	}
-	if e, err := url.Parse(endpoint); endpoint != "" && (err != nil || e.Host == "" || e.Scheme != "https" && e.Scheme != "http") {
-		return "", "", "", fmt.Errorf("its endpoint %q is no http or https URL", endpoint)
+	if e, err := url.Parse(endpoint); endpoint != "" && (err != nil || e.Host == "" || e.User != nil || e.Scheme != "https" && e.Scheme != "http") {
+		return "", "", "", fmt.Errorf("its endpoint is no http or https URL, or has a user")
 	}
 	return keyID, region, endpoint, nil
 }

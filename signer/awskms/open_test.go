@@ -95,25 +95,29 @@ func TestOpenWithoutARegionSaysSo(t *testing.T) {
 
 func TestOpenRefusesWhatNamesNoKey(t *testing.T) {
 	for uri, want := range map[string]string{
-		"":                                       `its scheme is ""`,
-		"kms:///alias/release":                   `its scheme is "kms"`,
-		"awskms://alias/release":                 `"alias" stands where a host does; there are three slashes before the key`,
-		"awskms://user@/alias/release":           "stands where a host does",
-		"awskms:alias/release":                   "there is no key after three slashes",
-		"awskms:///":                             "there is no key after three slashes",
-		"awskms:///?region=eu-west-1":            "there is no key after three slashes",
-		"awskms:///alias/x#y":                    "it has a fragment, #y",
-		"awskms:///alias/x?region=":              "region is not given once",
-		"awskms:///alias/x?region=a&region=b":    "region is not given once",
-		"awskms:///alias/x?regoin=eu-west-1":     "its query has regoin, where region and endpoint may be",
-		"awskms:///alias/x?endpoint=example.com": `its endpoint "example.com" is no http or https URL`,
-		"awskms:///alias/x?endpoint=ftp://a":     "is no http or https URL",
-		"awskms:///alias/x?a;b":                  "its query does not parse",
-		"awskms:///%zz":                          "it is no URI at all",
+		"":                                         `its scheme is ""`,
+		"kms:///alias/release":                     `its scheme is "kms"`,
+		"awskms://alias/release":                   `"alias" stands where a host does; there are three slashes before the key`,
+		"awskms://user@/alias/release":             "stands where a host does",
+		"awskms:alias/release":                     "there is no key after three slashes",
+		"awskms:///":                               "there is no key after three slashes",
+		"awskms:///?region=eu-west-1":              "there is no key after three slashes",
+		"awskms:///alias/x#y":                      "it has a fragment, #y",
+		"awskms:///alias/x?region=":                "region is not given once",
+		"awskms:///alias/x?region=a&region=b":      "region is not given once",
+		"awskms:///alias/x?regoin=eu-west-1":       "its query has regoin, where region and endpoint may be",
+		"awskms:///alias/x?endpoint=example.com":   "its endpoint is no http or https URL",
+		"awskms:///alias/x?endpoint=https://a:b@c": "or has a user",
+		"awskms:///arn:aws:kms:us-east-1:111122223333:key/k?region=eu-west-1": "its region is eu-west-1, and its ARN's is us-east-1",
+		"awskms://AKIA:secret@host/alias/x":                                   "stands where a host does",
+		"awskms:///alias/x?endpoint=ftp://a":                                  "is no http or https URL",
+		"awskms:///alias/x?a;b":                                               "its query does not parse",
+		"awskms:///%zz":                                                       "it is no URI at all",
 	} {
 		_, err := awskms.Open(t.Context(), uri)
 		require.ErrorContains(t, err, want, uri)
 		require.ErrorContains(t, err, "one reads awskms:///alias/release?region=eu-west-1", uri)
+		require.NotContains(t, err.Error(), "secret")
 		var e *signer.Error
 		require.ErrorAs(t, err, &e)
 	}
