@@ -1,0 +1,161 @@
+package balance
+
+import (
+	"math"
+	"math/rand/v2"
+	"time"
+
+	"github.com/turretgo/turret"
+)
+
+// probation is a time in which a member gets no calls but probes.
+type probation struct {
+	out    bool
+	level  int           // how often it was doubled
+	length time.Duration // how long it is, or the last one was
+	over   time.Duration // when a probe is due: the next, if one is under way
+	since  time.Duration // when the last one ended
+}
+
+const never = math.MaxInt64
+
+// expel puts m on probation for failing in the given term.
+func (b *Balancer[Req, Resp]) expel(m *member[Req, Resp], term uint32, err error, now time.Duration) {
+	b.change(func() []Event {
+		if m.out || m.isRemoved() || m.term.Load() != term {
+			return nil // another call's failure was faster
+		}
+		if now-m.since >= m.length {
+			m.level = 0
+		} else {
+			m.level++
+		}
+		wait := b.probationFor(m.level, err)
+		if len(b.roster.Load().in) == 1 {
+			m.length = wait
+			return b.bringBack(now)
+		}
+		m.goOut(wait, now)
+		b.regroup()
+		return []Event{{m.name, wait, err}}
+	})
+}
+
+// probe returns a member whose probation is over, if there is one, and it is
+// ready. It is not due again while the probe is under way, or only after
+// MaxProbation: one that hangs does not keep its member out for ever.
+func (b *Balancer[Req, Resp]) probe(now time.Duration) *member[Req, Resp] {
+	if int64(now) < b.nextProbe.Load() {
+		return nil
+	}
+	m := b.takeDue(now)
+	if m != nil && !m.ready() {
+		b.postpone(m, now)
+		return nil
+	}
+	return m
+}
+
+func (b *Balancer[Req, Resp]) takeDue(now time.Duration) *member[Req, Resp] {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, m := range b.roster.Load().all {
+		if m.out && m.over <= now {
+			m.over = now + b.options.MaxProbation
+			b.schedule()
+			return m
+		}
+	}
+	return nil
+}
+
+// postpone makes another probe due after one that came to nothing.
+func (b *Balancer[Req, Resp]) postpone(m *member[Req, Resp], now time.Duration) {
+	b.change(func() []Event {
+		m.over = now + m.length
+		b.schedule()
+		return nil
+	})
+}
+
+// prolong doubles m's probation after a probe that failed.
+func (b *Balancer[Req, Resp]) prolong(m *member[Req, Resp], err error, now time.Duration) {
+	b.change(func() []Event {
+		if !m.out || m.isRemoved() {
+			return nil
+		}
+		m.level++
+		wait := b.probationFor(m.level, err)
+		m.goOut(wait, now)
+		b.schedule()
+		return []Event{{m.name, wait, err}}
+	})
+}
+
+// readmit ends m's probation after a probe that succeeded. What is known of its
+// latency is from another time; the probe's is all that counts.
+func (b *Balancer[Req, Resp]) readmit(m *member[Req, Resp], took, now time.Duration) {
+	b.change(func() []Event {
+		if !m.out || m.isRemoved() {
+			return nil
+		}
+		m.latency.set(took, b.tick(now))
+		m.comeBack(now)
+		b.regroup()
+		return []Event{{Name: m.name}}
+	})
+}
+
+// bringBack ends all probations: there is nobody to be preferred to those who
+// have one. Failures counted so far count no more.
+func (b *Balancer[Req, Resp]) bringBack(now time.Duration) (back []Event) {
+	for _, m := range b.roster.Load().all {
+		if m.out {
+			back = append(back, Event{Name: m.name})
+		}
+		m.comeBack(now)
+	}
+	b.regroup()
+	return back
+}
+
+// probationFor returns how long to leave a member alone that said err.
+func (b *Balancer[Req, Resp]) probationFor(level int, err error) time.Duration {
+	wait, longest := b.options.Probation, b.options.MaxProbation
+	if wait > longest>>level {
+		wait = longest
+	} else {
+		wait <<= level
+	}
+	wait = wait/2 + rand.N(wait-wait/2) + 1
+	if after, ok := turret.RetryAfter(err); ok {
+		wait = max(wait, min(after, longest))
+	}
+	return wait
+}
+
+// schedule finds out when the next probe is due.
+func (b *Balancer[Req, Resp]) schedule() {
+	next := int64(never)
+	for _, m := range b.roster.Load().all {
+		if m.out {
+			next = min(next, int64(m.over))
+		}
+	}
+	b.nextProbe.Store(next)
+}
+
+// change makes a change with mu held, and tells of it without.
+func (b *Balancer[Req, Resp]) change(make func() []Event) {
+	for _, e := range b.locked(make) {
+		if b.options.OnChange != nil {
+			b.options.OnChange(e)
+		}
+	}
+}
+
+func (b *Balancer[Req, Resp]) locked(f func() []Event) []Event {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return f()
+}

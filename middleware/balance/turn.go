@@ -1,0 +1,96 @@
+package balance
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/turretgo/turret"
+)
+
+// turn is a call under way.
+type turn[Req, Resp any] struct {
+	balancer *Balancer[Req, Resp]
+	member   *member[Req, Resp]
+	start    time.Duration
+	term     uint32 // the member's, when the call began
+	probe    bool
+	returned bool // neither panicked nor exited
+}
+
+var errUnwound = errors.New("balance: the call panicked, or ended its goroutine")
+
+// end accounts for a call that is over, however it ended.
+func (t *turn[Req, Resp]) end(ctx context.Context, err error) {
+	b, m := t.balancer, t.member
+	defer b.leave(m)
+	now := b.now()
+	took := now - t.start
+	if !t.returned {
+		err = errUnwound
+	}
+	if err == nil {
+		m.latency.observe(took, b.tick(now), answered)
+		t.well(took, now)
+		return
+	}
+	switch t.verdict(ctx, err) {
+	case turret.Permanent:
+		if !m.latency.at(b.tick(now)).isKnown() {
+			took = max(took, b.slowest(now))
+		}
+		m.latency.observe(took, b.tick(now), refused)
+		t.well(took, now)
+	case turret.Canceled:
+		m.latency.observe(took, b.tick(now), unanswered)
+		if t.probe {
+			b.postpone(m, now)
+		}
+	default:
+		m.latency.observe(took, b.tick(now), failed)
+		t.ill(err, now)
+	}
+}
+
+// verdict is Permanent, Canceled, or any class that is a failure.
+func (t *turn[Req, Resp]) verdict(ctx context.Context, err error) turret.Class {
+	if !t.returned {
+		return turret.Unknown
+	}
+	class := turret.Outcome(ctx, err)
+	if class == turret.Rejected && !t.member.ready() {
+		return turret.Canceled // it said beforehand that it would refuse
+	}
+	return class
+}
+
+func (t *turn[Req, Resp]) well(took, now time.Duration) {
+	if t.probe {
+		t.balancer.readmit(t.member, took, now)
+		return
+	}
+	if t.member.failures.Load() != 0 { // do not write what everybody reads
+		t.member.failures.Store(0)
+	}
+}
+
+func (t *turn[Req, Resp]) ill(err error, now time.Duration) {
+	b, m := t.balancer, t.member
+	switch {
+	case m.term.Load() != t.term:
+		// It began before the member went on probation, and is old news.
+	case t.probe:
+		b.prolong(m, err, now)
+	case int(m.failures.Add(1)) >= b.options.Failures || !m.latency.at(b.tick(now)).isKnown():
+		b.expel(m, t.term, err, now)
+	}
+}
+
+// slowest is the latency of the slowest member.
+func (b *Balancer[Req, Resp]) slowest(now time.Duration) (slowest time.Duration) {
+	for _, m := range b.roster.Load().all {
+		e := m.latency.at(b.tick(now))
+		slowest = max(slowest, time.Duration(e.average*e.weight))
+	}
+	return slowest
+}
