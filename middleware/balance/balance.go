@@ -1,11 +1,11 @@
 // Package balance spreads calls over the members of a service: to the better of
 // two that are drawn at random.
 //
-// Two draws are enough. The fullest queue of n servers grows with log n if each
-// call goes to one drawn at random, and with log log n if it goes to the shorter
-// of two (Michael Mitzenmacher, "The Power of Two Choices in Randomized Load
-// Balancing"). Looking at all of them would be slower and worse: many callers
-// with one and the same figure would all run to one and the same member.
+// Two draws are enough. If n calls go to n members drawn at random, the busiest
+// one has about log n / log log n of them; if each goes to the less busy of two,
+// about log log n (Michael Mitzenmacher, "The Power of Two Choices in Randomized
+// Load Balancing"). To look at all members would be slower, and worse where many
+// callers do: they would all run to one and the same.
 //
 // The better one is that with the lower load. [PeakEWMA], as in Finagle and
 // Tower, is what the next call may cost: how long calls take, times how many

@@ -110,10 +110,7 @@ func (b *Balancer[Req, Resp]) pick(in []*member[Req, Resp], tick uint32) *member
 		return in[0]
 	}
 	for range draws {
-		i, j := rand.IntN(len(in)), rand.IntN(len(in)-1)
-		if j >= i {
-			j++
-		}
+		i, j := twoOf(len(in))
 		better, other := in[i], in[j]
 		if b.load(other, tick) < b.load(better, tick) {
 			better, other = other, better
@@ -126,6 +123,16 @@ func (b *Balancer[Req, Resp]) pick(in []*member[Req, Resp], tick uint32) *member
 		}
 	}
 	return in[rand.IntN(len(in))]
+}
+
+// twoOf draws two different numbers below n.
+func twoOf(n int) (int, int) {
+	pair := rand.IntN(n * (n - 1))
+	i, j := pair/(n-1), pair%(n-1)
+	if j >= i {
+		j++
+	}
+	return i, j
 }
 
 // load returns what m's load would be with one call more.

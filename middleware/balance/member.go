@@ -50,13 +50,11 @@ func (b *Balancer[Req, Resp]) leave(m *member[Req, Resp]) {
 
 // retire lets no further call begin.
 func (b *Balancer[Req, Resp]) retire(m *member[Req, Resp]) {
-	if m.calls.Or(removed) == 0 {
-		b.drain(m)
-	}
+	m.calls.Or(removed)
+	b.drain(m)
 }
 
-// drain is called when m, removed, has no calls. A late enter can make it be
-// called more than once.
+// drain tells once, of a removed member, that it has no calls any more.
 func (b *Balancer[Req, Resp]) drain(m *member[Req, Resp]) {
 	if m.calls.CompareAndSwap(removed, removed|drained) && b.options.OnRemoved != nil {
 		b.options.OnRemoved(m.name, m.below)

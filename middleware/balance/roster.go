@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/turretgo/turret"
 )
@@ -144,7 +143,7 @@ func notOut[Req, Resp any](all []*member[Req, Resp]) (in []*member[Req, Resp]) {
 func (o Options) describe(names []string) string {
 	load := "by pending calls"
 	if o.Load == PeakEWMA {
-		load = fmt.Sprintf("by peak latency over %v", o.Decay.Round(time.Millisecond))
+		load = fmt.Sprintf("by peak latency over %v", o.Decay)
 	}
 	if len(names) == 0 {
 		names = []string{"no members"}
