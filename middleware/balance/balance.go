@@ -27,9 +27,9 @@
 //	success   Permanent: the member is well, the request was wrong
 //	neither   Canceled: nothing is known but that it took so long
 //
-// That last is something, though: a member whose calls are always cancelled, as
-// by a hedge that had its answer elsewhere, is as slow as those calls took, and
-// slower.
+// That last is something, though: a member whose calls are always outrun by a
+// hedge's ([turret.ErrOutrun]), and cancelled, is as slow as they were until then,
+// and slower. A hedge itself goes to another member than its original.
 //
 // A member that is not ready ([turret.Ready]), such as one with an open breaker
 // in its stack, is passed over while it is not. What it refuses meanwhile is no

@@ -2,7 +2,6 @@ package balance_test
 
 import (
 	"context"
-	"errors"
 	"math"
 	"runtime"
 	"sync"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/turretgo/turret"
 	"github.com/turretgo/turret/middleware/balance"
+	"github.com/turretgo/turret/middleware/hedge"
 	"github.com/turretgo/turret/middleware/timeout"
 )
 
@@ -450,34 +450,68 @@ func TestACancelledCallRaisesALatencyAndNeverLowersIt(t *testing.T) {
 	})
 }
 
-// hedged calls again after 50 ms and takes the first answer, as a hedge above
-// the balance does. The loser is cancelled.
-func hedged(ctx context.Context, s svc) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(errors.New("another was faster"))
-	answers := make(chan error, 2)
-	call := func() { _, err := s.Call(ctx, 1); answers <- err }
-	go call()
-	select {
-	case <-answers:
-		return
-	case <-time.After(50 * time.Millisecond):
-		go call()
-	}
-	<-answers
-}
-
 func TestAMemberThatIsAlwaysHedgedAwayCountsAsSlow(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		a, b, slow := newServer("a", 10*time.Millisecond), newServer("b", 10*time.Millisecond), newServer("slow", time.Minute)
-		s := pool(balance.Options{}, a, b, slow)
+		o := hedge.Options{Delay: 50 * time.Millisecond, Budget: hedge.NewBudget(1)}
+		s := hedge.Layer[int, string](o)(pool(balance.Options{}, a, b, slow))
 		for range 3000 {
-			hedged(t.Context(), s)
+			_, err := s.Call(t.Context(), 1)
+			require.NoError(t, err)
 			synctest.Wait()
 		}
 		n := a.calls.Load() + b.calls.Load() + slow.calls.Load()
 		require.Less(t, slow.share(n), .02)
 		require.Greater(t, slow.calls.Load(), int64(1), "and it is tried again when that was long ago")
+	})
+}
+
+func TestAHedgeGoesToAnotherMember(t *testing.T) {
+	for _, unready := range []error{nil, errBoom, errBoom, errBoom, errBoom, errBoom} { // members are drawn
+		inBubble(t, func(t *testing.T) {
+			a, b, c := newServer("a", time.Second), newServer("b", time.Second), newServer("c", time.Second)
+			for _, x := range []*server{a, b, c} {
+				if unready != nil {
+					x.unready(unready)
+				}
+			}
+			pool := pool(balance.Options{}, a, b, c)
+			var race turret.Race
+			ctx := t.Context()
+			for i := range 4 {
+				if i < 3 {
+					go func() { _, _ = pool.Call(race.Join(ctx), 1) }()
+					synctest.Wait()
+					continue
+				}
+				_, err := pool.Call(race.Join(ctx), 1)
+				require.EqualError(t, err, "balance: every member has been asked by another call of the same request")
+				require.Equal(t, turret.Rejected, turret.Outcome(ctx, err))
+			}
+			for _, x := range []*server{a, b, c} {
+				require.EqualValues(t, 1, x.calls.Load(), x.name)
+			}
+			<-time.After(time.Second)
+		})
+	}
+}
+
+func TestAProbeThatARivalHasIsNotLost(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var back bool
+		a, b := newServer("a", time.Millisecond), newServer("b", 0)
+		s := pool(balance.Options{OnChange: func(e balance.Event) { back = e.Out == 0 }}, a, b)
+		b.fail(errBoom)
+		var race turret.Race
+		for a.calls.Load() == 0 || b.calls.Load() == 0 { // b goes on probation
+			_, _ = s.Call(race.Join(t.Context()), 1)
+		}
+		b.recover()
+		<-time.After(time.Second)
+		_, err := s.Call(race.Join(t.Context()), 1)
+		require.Error(t, err, "a and b are taken")
+		load(t, s, 1, time.Second)
+		require.True(t, back)
 	})
 }
 

@@ -16,6 +16,9 @@ import (
 // [turret.Rejected].
 var ErrNoMembers = turret.WithClass(errors.New("balance: no members"), turret.Rejected)
 
+// errTaken is the error of a hedge that comes when every member was asked.
+var errTaken = turret.WithClass(errors.New("balance: every member has been asked by another call of the same request"), turret.Rejected)
+
 // Balancer is a service that sends each call to one of its members. It is made
 // by [New], safe for concurrent use, and holds no goroutine. Members may come
 // and go at any time.
@@ -78,10 +81,14 @@ func (b *Balancer[Req, Resp]) admit(ctx context.Context) (turn[Req, Resp], error
 			continue
 		}
 		now := b.now()
-		if m := b.probe(now); m != nil && b.enter(m) {
+		if m := b.probe(ctx, now); m != nil && b.enter(m) {
 			return turn[Req, Resp]{balancer: b, member: m, start: now, term: m.term.Load(), probe: true}, nil
 		}
-		if m := b.pick(r.in, b.tick(now)); b.enter(m) {
+		m := b.pick(ctx, r.in, b.tick(now))
+		if m == nil {
+			return turn[Req, Resp]{}, errTaken
+		}
+		if b.enter(m) {
 			return turn[Req, Resp]{balancer: b, member: m, start: now, term: m.term.Load()}, nil
 		} // else it was removed since
 	}
@@ -103,30 +110,35 @@ func (b *Balancer[Req, Resp]) wait(ctx context.Context, r *roster[Req, Resp]) er
 // draws is how often two members are drawn until one of them is ready.
 const draws = 5
 
-// pick returns the better of two members. It takes its time from neither a lock
-// nor the number of members.
-func (b *Balancer[Req, Resp]) pick(in []*member[Req, Resp], tick uint32) *member[Req, Resp] {
-	if len(in) == 1 {
-		return in[0]
-	}
+// pick returns the better of two members, or nil if rivals of the call have all
+// of them. It takes its time from neither a lock nor the number of members.
+func (b *Balancer[Req, Resp]) pick(ctx context.Context, in []*member[Req, Resp], tick uint32) *member[Req, Resp] {
 	for range draws {
 		i, j := twoOf(len(in))
 		better, other := in[i], in[j]
 		if b.load(other, tick) < b.load(better, tick) {
 			better, other = other, better
 		}
-		if better.ready() {
+		if better.isFree(ctx) {
 			return better
 		}
-		if other.ready() {
+		if other.isFree(ctx) {
 			return other
 		}
 	}
-	return in[rand.IntN(len(in))]
+	for i, first := 0, rand.IntN(len(in)); i < len(in); i++ {
+		if m := in[(first+i)%len(in)]; turret.Claim(ctx, m) {
+			return m
+		}
+	}
+	return nil
 }
 
-// twoOf draws two different numbers below n.
+// twoOf draws two numbers below n, which differ if they can.
 func twoOf(n int) (int, int) {
+	if n == 1 {
+		return 0, 0
+	}
 	pair := rand.IntN(n * (n - 1))
 	i, j := pair/(n-1), pair%(n-1)
 	if j >= i {

@@ -1,6 +1,7 @@
 package balance
 
 import (
+	"context"
 	"sync/atomic"
 	"time"
 
@@ -29,6 +30,12 @@ const (
 )
 
 func (m *member[Req, Resp]) ready() bool { return turret.Ready(m.below) == nil }
+
+// isFree reports whether m is ready, and no rival of the call that ctx is of has
+// it: a hedge above must not send two calls of one request to the same member.
+func (m *member[Req, Resp]) isFree(ctx context.Context) bool {
+	return m.ready() && turret.Claim(ctx, m)
+}
 
 func (m *member[Req, Resp]) isRemoved() bool { return m.calls.Load() >= removed }
 

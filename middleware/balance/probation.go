@@ -1,6 +1,7 @@
 package balance
 
 import (
+	"context"
 	"math"
 	"math/rand/v2"
 	"time"
@@ -42,14 +43,14 @@ func (b *Balancer[Req, Resp]) expel(m *member[Req, Resp], term uint32, err error
 }
 
 // probe returns a member whose probation is over, if there is one, and it is
-// ready. It is not due again while the probe is under way, or only after
+// free. It is not due again while the probe is under way, or only after
 // MaxProbation: one that hangs does not keep its member out for ever.
-func (b *Balancer[Req, Resp]) probe(now time.Duration) *member[Req, Resp] {
+func (b *Balancer[Req, Resp]) probe(ctx context.Context, now time.Duration) *member[Req, Resp] {
 	if int64(now) < b.nextProbe.Load() {
 		return nil
 	}
 	m := b.takeDue(now)
-	if m != nil && !m.ready() {
+	if m != nil && !m.isFree(ctx) {
 		b.postpone(m, now)
 		return nil
 	}
