@@ -372,6 +372,21 @@ func TestNobodyIsOutWhenEverybodyFails(t *testing.T) {
 	})
 }
 
+func TestMembersThatNeverAnsweredGoAfterTheirFirstFailureOnlyOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var changes int
+		a, b := newServer("a", time.Millisecond), newServer("b", time.Millisecond)
+		s := pool(balance.Options{OnChange: func(balance.Event) { changes++ }}, a, b)
+		a.fail(errBoom)
+		b.fail(errBoom)
+		for range 100 {
+			_, _ = s.Call(t.Context(), 1)
+		}
+		require.Greater(t, changes, 2)
+		require.Less(t, changes, 25, "or an outage at the start would make two in three calls")
+	})
+}
+
 func TestTheOnlyMemberIsCalledHoweverItFails(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		a := newServer("a", 0)

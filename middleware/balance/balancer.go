@@ -111,7 +111,8 @@ func (b *Balancer[Req, Resp]) wait(ctx context.Context, r *roster[Req, Resp]) er
 const draws = 5
 
 // pick returns the better of two members, or nil if rivals of the call have all
-// of them. It takes its time from neither a lock nor the number of members.
+// of them. It takes no lock, and no longer for many members than for few, unless
+// rivals have those that it draws.
 func (b *Balancer[Req, Resp]) pick(ctx context.Context, in []*member[Req, Resp], tick uint32) *member[Req, Resp] {
 	for range draws {
 		i, j := twoOf(len(in))

@@ -26,6 +26,9 @@ func (b *Balancer[Req, Resp]) expel(m *member[Req, Resp], term uint32, err error
 		if m.out || m.isRemoved() || m.term.Load() != term {
 			return nil // another call's failure was faster
 		}
+		if m.length > 0 && int(m.failures.Load()) < b.options.Failures {
+			return nil // one failure is enough only once
+		}
 		if now-m.since >= m.length {
 			m.level = 0
 		} else {
