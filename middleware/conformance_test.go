@@ -11,6 +11,7 @@ import (
 	"github.com/turretgo/turret"
 	"github.com/turretgo/turret/layertest"
 	"github.com/turretgo/turret/middleware/adaptive"
+	"github.com/turretgo/turret/middleware/balance"
 	"github.com/turretgo/turret/middleware/breaker"
 	"github.com/turretgo/turret/middleware/buffer"
 	"github.com/turretgo/turret/middleware/chaos"
@@ -26,6 +27,7 @@ import (
 	"github.com/turretgo/turret/middleware/reconnect"
 	"github.com/turretgo/turret/middleware/recovery"
 	"github.com/turretgo/turret/middleware/retry"
+	"github.com/turretgo/turret/middleware/steer"
 	"github.com/turretgo/turret/middleware/throttle"
 	"github.com/turretgo/turret/middleware/timeout"
 )
@@ -52,6 +54,8 @@ func TestEveryLayerConforms(t *testing.T) {
 		{"retry", retry.Layer[int, int](retry.Options{}), may{layertest.MayRepeat}},
 		{"timeout", timeout.Layer[int, int](time.Minute), nil},
 		{"adaptive", adaptive.Layer[int, int](adaptive.Options{}), nil},
+		{"balance", func(s service) service { return balance.New(balance.Options{}, s, s) }, nil},
+		{"steer", func(s service) service { return steer.New(odd, map[string]service{"odd": s, "even": s}) }, nil},
 		{"buffer", buffer.Layer[int, int](buffer.Options{}), may{layertest.MayEndOnPanic}},
 		{"chaos", chaos.Layer[int, int](chaos.Options{}), nil},
 		{"concurrency", concurrency.Layer[int, int](concurrency.Options{Max: 10}), nil},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/turretgo/turret"
 	"github.com/turretgo/turret/middleware/adaptive"
+	"github.com/turretgo/turret/middleware/balance"
 	"github.com/turretgo/turret/middleware/breaker"
 	"github.com/turretgo/turret/middleware/buffer"
 	"github.com/turretgo/turret/middleware/chaos"
@@ -26,6 +27,7 @@ import (
 	"github.com/turretgo/turret/middleware/reconnect"
 	"github.com/turretgo/turret/middleware/recovery"
 	"github.com/turretgo/turret/middleware/retry"
+	"github.com/turretgo/turret/middleware/steer"
 	"github.com/turretgo/turret/middleware/throttle"
 	"github.com/turretgo/turret/middleware/timeout"
 )
@@ -50,6 +52,12 @@ var kinds = []kind{
 		return connected(reconnect.Options{MaxBackoff: time.Second}, func(s service) service { return buffer.New(s, o) })
 	}, []error{buffer.ErrFull, buffer.ErrClosed, reconnect.ErrBackoff}},
 	{"adaptive", func(r *rand.Rand) layer { return adaptive.Layer[int, int](adaptive.Options{Max: 1 + r.IntN(3)}) }, []error{adaptive.ErrLimited}},
+	{"balance", func(r *rand.Rand) layer {
+		return func(s service) service { return balance.New(balance.Options{}, s, s) }
+	}, []error{balance.ErrNoMembers}},
+	{"steer", func(*rand.Rand) layer {
+		return func(s service) service { return steer.New(odd, map[string]service{"odd": s, "even": s}) }
+	}, []error{steer.ErrNoTarget}},
 	{"chaos", func(r *rand.Rand) layer { return chaos.Layer[int, int](chaos.Options{}) }, nil},
 	{"concurrency", func(r *rand.Rand) layer {
 		return concurrency.Layer[int, int](concurrency.Options{Max: 1 + r.IntN(2), MaxQueue: 1 + r.IntN(4)})
@@ -116,3 +124,5 @@ func (o *ownerOf) Unwrap() []any { return o.below }
 func itself(s service) service { return s }
 
 func pass(_ context.Context, req int) (int, error) { return req, nil }
+
+func odd(_ context.Context, req int) string { return [...]string{"even", "odd"}[req&1] }

@@ -136,7 +136,7 @@ func (b Builder) replicasOf(key Key) ([]Key, error) {
 		return nil, refuse("the replicated key has another public half than its replicas")
 	}
 	if len(replicas) > 1 && b.fan == nil {
-		return nil, refuse(fmt.Sprintf("the key has %d replicas, and the stack does not fan out to them; add Failover to the Builder where it should", len(replicas)))
+		return nil, refuse(fmt.Sprintf("the key has %d replicas, and the stack does not fan out to them; add Failover or Balance to the Builder where it should", len(replicas)))
 	}
 	return replicas, nil
 }
@@ -160,7 +160,7 @@ func (b Builder) assemble(key Key, replicas []Key) Service {
 		service = b.instrumented("key")(service)
 		service = b.stack(below, replica{name, len(replicas)})(service)
 		if len(replicas) > 1 {
-			service = named(name)(service)
+			service = title(name)(service)
 		}
 		names, services = append(names, name), append(services, service)
 	}
@@ -206,8 +206,8 @@ func (b Builder) needsTimeout() bool {
 	return !b.noTimeout
 }
 
-// named gives a replica's stack a line of its own in Describe.
-func named(name string) Layer {
+// title gives a replica's stack a line of its own in Describe.
+func title(name string) Layer {
 	return turret.LayerFunc(name, func(ctx context.Context, req Request, next Service) (Response, error) {
 		return next.Call(ctx, req)
 	})

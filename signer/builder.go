@@ -10,6 +10,7 @@ import (
 
 	"github.com/turretgo/turret"
 	"github.com/turretgo/turret/middleware/adaptive"
+	"github.com/turretgo/turret/middleware/balance"
 	"github.com/turretgo/turret/middleware/breaker"
 	"github.com/turretgo/turret/middleware/concurrency"
 	"github.com/turretgo/turret/middleware/failover"
@@ -177,12 +178,36 @@ func (b Builder) Failover(o failover.Options) Builder {
 		return b.fail("Failover", err)
 	}
 	return b.fanOut("Failover", "failover", func(names []string, replicas []Service) Service {
-		for i := range min(len(o.Names), len(names)) {
-			names[i] = cmp.Or(o.Names[i], names[i])
-		}
-		o.Names = names
+		o := o
+		o.Names = named(o.Names, names)
 		return failover.New(o, replicas...)
 	})
+}
+
+// Balance fans out as Failover does, but spreads signatures over the replicas by
+// their load. A failed one is not tried at another: a Retry above does that. See
+// package balance.
+func (b Builder) Balance(o balance.Options) Builder {
+	if err := o.Validate(); err != nil {
+		return b.fail("Balance", err)
+	}
+	return b.fanOut("Balance", "balance", func(names []string, replicas []Service) Service {
+		if len(replicas) == 1 {
+			return replicas[0]
+		}
+		o := o
+		o.Names = named(o.Names, names)
+		return balance.New(o, replicas...)
+	})
+}
+
+// named returns the replicas' names: those given, and for the rest their own.
+func named(given, own []string) []string {
+	names := slices.Clone(own)
+	for i := range min(len(given), len(own)) {
+		names[i] = cmp.Or(given[i], own[i])
+	}
+	return names
 }
 
 // Instrument puts a layer of yours around every layer named by a method of

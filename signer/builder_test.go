@@ -22,6 +22,7 @@ import (
 
 	"github.com/turretgo/turret"
 	"github.com/turretgo/turret/middleware/adaptive"
+	"github.com/turretgo/turret/middleware/balance"
 	"github.com/turretgo/turret/middleware/concurrency"
 	"github.com/turretgo/turret/middleware/failover"
 	"github.com/turretgo/turret/middleware/hedge"
@@ -149,6 +150,32 @@ func TestHedgeAboveAFailoverAsksTheOtherReplica(t *testing.T) {
 	})
 }
 
+func TestBalanceSpreadsAndEachReplicaHasItsOwnBreaker(t *testing.T) {
+	well, ill := fakeNamed("well"), fakeNamed("ill")
+	ill.call = func(context.Context, signer.Request) (signer.Response, error) {
+		return signer.Response{}, turret.WithClass(errors.New("down"), turret.Transient)
+	}
+	b := signer.NewBuilder(replicated(t, well, ill)).
+		Retry(retry.Options{MaxAttempts: 10, Backoff: retry.Backoff{Min: 1, Max: 1}}).
+		Balance(balance.Options{}).
+		CircuitBreaker(gobreaker.Settings{})
+	s := build(t, b)
+	for range 100 {
+		_, err := s.SignMessage(nil, []byte("m"), crypto.SHA256)
+		require.NoError(t, err)
+	}
+	require.Equal(t, 100, well.calls)
+	require.LessOrEqual(t, ill.calls, 6)
+	require.Contains(t, turret.Describe(s), "  breaker ill")
+
+	one := build(t, signer.NewBuilder(fake("Ed25519")).Balance(balance.Options{}))
+	require.NotContains(t, turret.Describe(one), "balance")
+	_, err := b.Failover(failover.Options{}).Build(t.Context())
+	require.ErrorContains(t, err, "the stack fans out already")
+	_, err = signer.NewBuilder(fake("Ed25519")).Balance(balance.Options{Failures: -1}).Build(t.Context())
+	require.ErrorContains(t, err, "Builder.Balance: ")
+}
+
 func TestPanicOfAKeyIsAnErrorWithRecover(t *testing.T) {
 	key := fake("Ed25519")
 	key.call = func(context.Context, signer.Request) (signer.Response, error) { panic("driver") }
@@ -255,7 +282,7 @@ func TestBreakerThatCouldNeverTripOnHangsIsAnError(t *testing.T) {
 
 func TestReplicatedKeyNeedsAFanOut(t *testing.T) {
 	_, err := signer.NewBuilder(replicated(t, fakeNamed("a"), fakeNamed("b"))).Build(t.Context())
-	require.EqualError(t, err, "signer: the key has 2 replicas, and the stack does not fan out to them; add Failover to the Builder where it should")
+	require.EqualError(t, err, "signer: the key has 2 replicas, and the stack does not fan out to them; add Failover or Balance to the Builder where it should")
 	s := build(t, signer.NewBuilder(replicated(t, fakeNamed("a"))))
 	_, err = s.SignMessage(nil, nil, crypto.SHA256)
 	require.NoError(t, err)
