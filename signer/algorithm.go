@@ -119,6 +119,7 @@ func keyType(pub crypto.PublicKey) string {
 			return fmt.Sprintf("RSA %d", pub.N.BitLen())
 		}
 	case *ecdsa.PublicKey:
+		//lint:ignore SA1019 they are only compared with nil, on which Bytes panics
 		if pub != nil && pub.X != nil && pub.Y != nil && paired(pub) != nil {
 			return "ECDSA " + pub.Curve.Params().Name
 		}
