@@ -118,8 +118,8 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("tls", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	flags.IntVar(&o.handshakes, "n", 1500, "number of handshakes in each run")
-	flags.IntVar(&o.clients, "clients", 32, "number of clients at once")
+	flags.IntVar(&o.handshakes, "n", 1000, "number of handshakes in each run")
+	flags.IntVar(&o.clients, "clients", 16, "number of clients at once")
 	flags.StringVar(&o.listen, "listen", "", "keep serving HTTPS on this `address`, in place of the runs")
 	flags.StringVar(&o.keyURI, "key", "", "use the key of this `URI`, awskms:///…, in place of a KMS in the process;\nits faults are its own, and only the stack runs")
 	flags.StringVar(&o.spec, "spec", "P-256", "type of the key in the process's own KMS: P-256, P-384, P-521, RSA-2048 or Ed25519")

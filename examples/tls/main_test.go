@@ -23,7 +23,7 @@ func TestTheStackLosesNoHandshake(t *testing.T) {
 	t.Log("\n" + out.String())
 	require.Regexp(t, `plain SDK signer\s+200\s`, out.String())
 	require.Regexp(t, `turret\s+200\s+0\s+0\s`, out.String())
-	require.Contains(t, out.String(), "signer ECDSA P-256\ntimeout 10s\nretry 8 attempts")
+	require.Contains(t, out.String(), "signer ECDSA P-256\ntimeout 10s\nretry 100 attempts")
 }
 
 func TestMistakesOnTheCommandLineGetOneClearLine(t *testing.T) {
@@ -33,7 +33,7 @@ func TestMistakesOnTheCommandLineGetOneClearLine(t *testing.T) {
 	}{
 		{[]string{"-nope"}, "flag provided but not defined: -nope; -h lists the flags"},
 		{[]string{"extra"}, `"extra" is no flag; -h lists them`},
-		{[]string{"-n", "0"}, "-n is 0 and -clients 32; both must be at least 1"},
+		{[]string{"-n", "0"}, "-n is 0 and -clients 16; both must be at least 1"},
 		{[]string{"-spec", "P-224"}, `-spec is "P-224"; it must be P-256, P-384, P-521, RSA-2048 or Ed25519`},
 		{[]string{"-listen", "nowhere:xyz"}, "listen tcp"},
 		{[]string{"-key", "kms:foo"}, "is no key URI"},
