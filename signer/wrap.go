@@ -128,8 +128,7 @@ func (w *Wrapped) takesMessages() bool {
 	return ok
 }
 
-// Ready tells whether there is room for an operation. It is part of
-// turret.Readier.
+// Ready tells whether there is room for an operation, as [turret.Readier] has it.
 func (w *Wrapped) Ready() error {
 	if w.boxed != nil {
 		return turret.Ready(w.boxed)
@@ -178,6 +177,8 @@ func (w *Wrapped) explain(err error) error {
 			Reason:  fmt.Sprintf("%d operations of the wrapped signer have not returned", w.maxInFlight),
 			Err:     turret.WithClass(ErrStuck, turret.Rejected),
 		}
+	case errors.Is(err, buffer.ErrClosed) && turret.Classify(err) == turret.Transient:
+		return &Error{KeyType: keyType(w.pub), Reason: "the worker of the wrapped signer has died", Err: err}
 	case errors.Is(err, buffer.ErrClosed):
 		return &Error{
 			KeyType: keyType(w.pub),

@@ -162,6 +162,19 @@ func TestSerialSignerOutlivesItsPanics(t *testing.T) {
 	})
 }
 
+func TestSerialSignerWhoseWorkerDiedSaysSo(t *testing.T) {
+	w := signer.Wrap(stubbed(func([]byte) ([]byte, error) { runtime.Goexit(); return nil, nil }), signer.WrapOptions{Serial: true})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = w.Call(t.Context(), request)
+	}()
+	<-done
+	_, err := w.Call(t.Context(), request)
+	require.ErrorContains(t, err, "the worker of the wrapped signer has died")
+	require.Equal(t, turret.Transient, turret.Classify(err), "another one may be well")
+}
+
 func TestSerialQueueIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
