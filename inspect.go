@@ -78,12 +78,16 @@ func describe(b *strings.Builder, svc any, depth int) {
 // that has a method Close() error, from the outermost down, each one once, even
 // where two replicas share it. It returns what they said, joined.
 //
-// A service's Close must bear to be called again.
+// A service's Close must bear to be called again. One that closes what is below
+// by itself says so with [Owned].
 func Close(svc any) error {
 	return closeAll(svc, make(map[any]bool))
 }
 
 func closeAll(svc any, done map[any]bool) error {
+	if _, ok := svc.(owned); ok {
+		return nil
+	}
 	if reflect.ValueOf(svc).Comparable() {
 		if done[svc] {
 			return nil
@@ -99,6 +103,15 @@ func closeAll(svc any, done map[any]bool) error {
 	}
 	return errors.Join(errs...)
 }
+
+// Owned returns svc as a service's Unwrap names what it closes by itself: it is
+// described and asked whether it is ready like any other, but [Close] stops there.
+func Owned(svc any) any { return owned{svc} }
+
+type owned struct{ svc any }
+
+func (o owned) self() any     { return itself(o.svc) }
+func (o owned) Unwrap() []any { return unwrap(o.svc) }
 
 // unwrapper is a service that names what it wraps: one service for most layers,
 // one a replica at a fan-out. Callers do not change the slice.

@@ -157,6 +157,25 @@ func TestCloseReachesAllOnceAndJoinsTheirErrors(t *testing.T) {
 	require.Equal(t, 1, other.closed)
 }
 
+// owner closes what it wraps by itself.
+type owner struct {
+	closer
+	inner svc
+}
+
+func (o *owner) Close() error   { o.closed++; return turret.Close(o.inner) }
+func (o *owner) Unwrap() []any  { return []any{turret.Owned(o.inner)} }
+func (o *owner) String() string { return "owner" }
+
+func TestOwnedIsSeenButNotClosedTwice(t *testing.T) {
+	inner := &closer{ready: errors.New("not ready")}
+	s := tag("a")(&owner{inner: tag("b")(inner)})
+	require.Equal(t, "a\nowner\nb\ncloser", turret.Describe(s))
+	require.EqualError(t, turret.Ready(s), "not ready")
+	require.NoError(t, turret.Close(s))
+	require.Equal(t, 1, inner.closed)
+}
+
 func TestReadyAndCallAllocateNothing(t *testing.T) {
 	s := turret.Stack(tag("a"), tag("b"))(&closer{})
 	require.Zero(t, testing.AllocsPerRun(100, func() { _ = turret.Ready(s) }))

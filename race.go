@@ -16,6 +16,11 @@ import (
 // cut short, would look like one that nobody ever asked.
 var ErrOutrun = errors.New("turret: another call of the same request answered first")
 
+// ErrTaken is the error of a call in a [Race] that finds every replica claimed by
+// another one. Its class is Rejected. It says nothing of the replicas: who began
+// the race leaves it out of the account.
+var ErrTaken = WithClass(errors.New("every replica has been asked by another call of the same request"), Rejected)
+
 // Race is what the calls of one request know of each other while they are under
 // way at the same time, so that no two of them go to the same replica: see
 // [Claim]. It is for layers that call more than once at a time. The zero Race is

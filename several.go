@@ -21,18 +21,23 @@ func Hopeful(classes ...Class) Class {
 }
 
 // Soonest returns the RetryAfter of an error made of those of several
-// alternatives: the soonest that any of them asked for. There is none when one
-// asked for nothing, for it may answer at once; Permanent ones do not count.
+// alternatives: the soonest that any of them asked for. It is 0, at once, where
+// one asked for something and another for nothing; and there is none where none
+// asked. Permanent ones do not count.
 func Soonest(errs ...error) (soonest time.Duration, ok bool) {
+	atOnce := false
 	for _, err := range errs {
 		after, asked := RetryAfter(err)
 		switch {
 		case Classify(err) == Permanent:
 		case !asked:
-			return 0, false
+			atOnce = true
 		case !ok || after < soonest:
 			soonest, ok = after, true
 		}
+	}
+	if atOnce {
+		soonest = 0
 	}
 	return soonest, ok
 }

@@ -41,7 +41,7 @@ func (b Builder) Build(ctx context.Context) (*Signer, error) {
 	return &Signer{stack: &stack{
 		resolver:      newResolver(key),
 		service:       service,
-		below:         []any{service},
+		below:         []any{turret.Owned(service)},
 		wantsMessages: takesMessages(key),
 	}}, nil
 }
@@ -135,10 +135,30 @@ func (b Builder) replicasOf(key Key) ([]Key, error) {
 	if !samePublic(key.Public(), replicas[0].Public()) {
 		return nil, refuse("the replicated key has another public half than its replicas")
 	}
+	names := b.names(replicas)
+	for i, name := range names {
+		if slices.Contains(names[:i], name) {
+			return nil, refuse(fmt.Sprintf("two replicas are named %q; their names, or those in the fan-out's Names, must differ", name))
+		}
+	}
 	if len(replicas) > 1 && b.fan == nil {
 		return nil, refuse(fmt.Sprintf("the key has %d replicas, and the stack does not fan out to them; add Failover or Balance to the Builder where it should", len(replicas)))
 	}
 	return replicas, nil
+}
+
+// names returns what the replicas are called: by the fan-out's options, or else
+// by themselves.
+func (b Builder) names(replicas []Key) []string {
+	var names []string
+	for i, r := range replicas {
+		name := keyName(r, i, len(replicas))
+		if i < len(b.fanNames) && b.fanNames[i] != "" {
+			name = b.fanNames[i]
+		}
+		names = append(names, name)
+	}
+	return names
 }
 
 // assemble makes the stack: the layers above the fan-out, and those below it for
@@ -148,10 +168,10 @@ func (b Builder) assemble(key Key, replicas []Key) Service {
 	if b.fan == nil {
 		above, below = nil, b.above
 	}
-	var names []string
+	names := b.names(replicas)
 	var services []Service
 	for i, r := range replicas {
-		name := keyName(r, i, len(replicas))
+		name := names[i]
 		verify := verifyLayer
 		if b.skipVerify {
 			verify = presenceLayer
@@ -162,7 +182,7 @@ func (b Builder) assemble(key Key, replicas []Key) Service {
 		if len(replicas) > 1 {
 			service = title(name)(service)
 		}
-		names, services = append(names, name), append(services, service)
+		services = append(services, service)
 	}
 	service := services[0]
 	if b.fan != nil {
@@ -195,12 +215,16 @@ func (b Builder) instrumented(name string) Layer {
 	return turret.Stack(layers...)
 }
 
-// needsTimeout reports whether no Timeout comes before the first layer that may
-// wait. Layers of the user's own, and Log, are not taken for such.
+// needsTimeout reports whether no Timeout comes before the first layer in which
+// a call may wait, or before the fan-out or the key. Layers of the user's own are
+// taken not to wait.
 func (b Builder) needsTimeout() bool {
 	for _, s := range b.above {
-		if s.name != "" && s.name != "logging" {
-			return !b.noTimeout && s.limit == 0
+		if s.limit > 0 {
+			return false
+		}
+		if s.waits {
+			break
 		}
 	}
 	return !b.noTimeout

@@ -1,7 +1,6 @@
 package signer
 
 import (
-	"cmp"
 	"errors"
 	"slices"
 	"time"
@@ -47,8 +46,9 @@ type Builder struct {
 	provider   KeyProvider
 	above      []step // the fan-out, or all steps where there is none
 	fan        fanOut
-	fanName    string // as Instrument has it
-	below      []step // made for each replica
+	fanNames   []string // the replicas', where the caller gave them names
+	fanName    string   // as Instrument has it
+	below      []step   // made for each replica
 	instrument []func(layer string) Layer
 	noTimeout  bool
 	skipVerify bool
@@ -61,6 +61,7 @@ type step struct {
 	make  func(replica) Layer
 	limit time.Duration // of a Timeout
 	trips *gobreaker.Settings
+	waits bool // calls may wait in it
 }
 
 // replica is which one a layer is made for.
@@ -177,9 +178,9 @@ func (b Builder) Failover(o failover.Options) Builder {
 	if err := o.Validate(); err != nil {
 		return b.fail("Failover", err)
 	}
-	return b.fanOut("Failover", "failover", func(names []string, replicas []Service) Service {
+	return b.fanOut("Failover", "failover", o.Names, func(names []string, replicas []Service) Service {
 		o := o
-		o.Names = named(o.Names, names)
+		o.Names = names
 		return failover.New(o, replicas...)
 	})
 }
@@ -191,23 +192,14 @@ func (b Builder) Balance(o balance.Options) Builder {
 	if err := o.Validate(); err != nil {
 		return b.fail("Balance", err)
 	}
-	return b.fanOut("Balance", "balance", func(names []string, replicas []Service) Service {
+	return b.fanOut("Balance", "balance", o.Names, func(names []string, replicas []Service) Service {
 		if len(replicas) == 1 {
 			return replicas[0]
 		}
 		o := o
-		o.Names = named(o.Names, names)
+		o.Names = names
 		return balance.New(o, replicas...)
 	})
-}
-
-// named returns the replicas' names: those given, and for the rest their own.
-func named(given, own []string) []string {
-	names := slices.Clone(own)
-	for i := range min(len(given), len(own)) {
-		names[i] = cmp.Or(given[i], own[i])
-	}
-	return names
 }
 
 // Instrument puts a layer of yours around every layer named by a method of
@@ -247,8 +239,11 @@ func with[O interface{ Validate() error }](b Builder, method, name string, o O, 
 	if err := o.Validate(); err != nil {
 		return b.fail(method, err)
 	}
-	return b.add(step{name: name, make: func(replica) Layer { return layer(o) }})
+	return b.add(step{name: name, waits: waits[name], make: func(replica) Layer { return layer(o) }})
 }
+
+// waits has the layers in which a call may wait.
+var waits = map[string]bool{"retry": true, "ratelimit": true, "concurrency": true, "adaptive": true, "hedge": true}
 
 // joinName is the name of a layer among those of the other replicas.
 func joinName(name, replica string) string {
@@ -267,11 +262,11 @@ func (b Builder) add(s step) Builder {
 	return b
 }
 
-func (b Builder) fanOut(method, name string, fan fanOut) Builder {
+func (b Builder) fanOut(method, name string, names []string, fan fanOut) Builder {
 	if b.fan != nil {
 		return b.fail(method, errors.New("the stack fans out already; a stack has one Failover or Balance"))
 	}
-	b.fan, b.fanName = fan, name
+	b.fan, b.fanName, b.fanNames = fan, name, slices.Clone(names)
 	return b
 }
 

@@ -378,6 +378,7 @@ func TestBuildRefusesAKeyThatIsNone(t *testing.T) {
 		"the replicated key has no replicas":                                 badReplicas{fake("Ed25519"), nil},
 		"replica 2: signer: the key is nil":                                  badReplicas{fake("Ed25519"), []signer.Key{fake("Ed25519"), (*fakeKey)(nil)}},
 		"replica 2 (replica 2) has another public half":                      badReplicas{fake("Ed25519"), []signer.Key{fake("Ed25519"), fakeNamed("")}},
+		`two replicas are named "a"`:                                         badReplicas{fakeNamed("a"), []signer.Key{fakeNamed("a"), fakeNamed("a")}},
 		"has another public half than its replicas":                          badReplicas{fake("Ed25519"), []signer.Key{fakeNamed("")}},
 	} {
 		_, err := signer.NewBuilder(provide(k)).Failover(failover.Options{}).Build(t.Context())
@@ -392,13 +393,38 @@ func TestBuildRefusesAKeyThatIsNone(t *testing.T) {
 	require.NoError(t, err)
 }
 
+func TestReplicasNamesMustDiffer(t *testing.T) {
+	for _, b := range []signer.Builder{
+		signer.NewBuilder(replicated(t, fakeNamed("a"), fakeNamed("a"))).Failover(failover.Options{}),
+		signer.NewBuilder(replicated(t, fakeNamed("a"), fakeNamed("a"))).Balance(balance.Options{}),
+		signer.NewBuilder(replicated(t, fakeNamed("a"), fakeNamed("b"))).Balance(balance.Options{Names: []string{"b"}}),
+	} {
+		_, err := b.Build(t.Context())
+		require.ErrorContains(t, err, "two replicas are named")
+	}
+	s := build(t, signer.NewBuilder(replicated(t, fakeNamed("a"), fakeNamed("a"))).Failover(failover.Options{Names: []string{"", "z"}}).CircuitBreaker(gobreaker.Settings{}))
+	require.Contains(t, turret.Describe(s), "failover a, z")
+	require.Contains(t, turret.Describe(s), "breaker z")
+}
+
+func TestLayersInWhichNobodyWaitsMayStandAboveTheTimeout(t *testing.T) {
+	for _, b := range []signer.Builder{
+		signer.NewBuilder(fake("Ed25519")).LoadShed(loadshed.Options{}).Timeout(40 * time.Second),
+		signer.NewBuilder(fake("Ed25519")).Log(logging.Options{}).Recover(recovery.Options{}).Timeout(40 * time.Second),
+	} {
+		require.NotContains(t, turret.Describe(build(t, b)), "timeout 30s")
+	}
+	b := signer.NewBuilder(fake("Ed25519")).Concurrency(concurrency.Options{Max: 1}).Timeout(time.Second)
+	require.Contains(t, turret.Describe(build(t, b)), "timeout 30s\nconcurrency")
+}
+
 func TestBuildThatFailsClosesTheKey(t *testing.T) {
 	key := &closableKey{fakeKey: fake("Ed25519")}
 	_, err := signer.NewBuilder(signer.KeyProviderFunc(func(context.Context) (signer.Key, error) {
 		return closableReplicas{key}, nil
 	})).Build(t.Context())
 	require.ErrorContains(t, err, "no replicas")
-	require.True(t, key.closed)
+	require.Equal(t, 1, key.closed)
 }
 
 type closableReplicas struct{ *closableKey }

@@ -128,6 +128,14 @@ func (s *Signer) Close() error {
 	return s.closeErr
 }
 
+// Ready is ErrClosed once the signer is closed; [turret.Ready] asks the stack.
+func (s *Signer) Ready() error {
+	if s.closed.Load() {
+		return &Error{KeyType: s.keyType, Reason: "nothing can be signed", Err: turret.WithClass(ErrClosed, turret.Permanent)}
+	}
+	return nil
+}
+
 // String is the signer's line in [turret.Describe].
 func (s *Signer) String() string { return fmt.Sprintf("signer %s", s.keyType) }
 

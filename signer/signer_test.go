@@ -355,9 +355,10 @@ func TestReadyDescribeAndCloseWorkOnTheBox(t *testing.T) {
 	require.NoError(t, turret.Ready(s))
 	key.down = errors.New("down")
 	require.EqualError(t, turret.Ready(s), "down")
-	require.NoError(t, s.Close())
 	require.NoError(t, turret.Close(s))
-	require.True(t, key.closed)
+	require.NoError(t, s.Close())
+	require.Equal(t, 1, key.closed)
+	require.ErrorIs(t, turret.Ready(s), signer.ErrClosed)
 	_, err := s.WithContext(t.Context()).SignMessage(nil, nil, crypto.SHA256)
 	require.ErrorIs(t, err, signer.ErrClosed)
 	require.Equal(t, turret.Permanent, turret.Classify(err))
@@ -375,12 +376,12 @@ func TestCauseOfAContextThatHasEndedIsTold(t *testing.T) {
 type closableKey struct {
 	*fakeKey
 	down   error
-	closed bool
+	closed int
 }
 
 func (k *closableKey) String() string { return "key in memory" }
 func (k *closableKey) Ready() error   { return k.down }
-func (k *closableKey) Close() error   { k.closed = true; return nil }
+func (k *closableKey) Close() error   { k.closed++; return nil }
 
 func TestManyAtOnce(t *testing.T) {
 	s := build(t, signer.NewBuilder(signer.Wrap(keys()["ECDSA P-256"], signer.WrapOptions{})).Defaults(signer.Defaults{}))

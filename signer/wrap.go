@@ -182,11 +182,19 @@ func (w *Wrapped) explain(err error) error {
 	case errors.Is(err, buffer.ErrClosed):
 		return &Error{
 			KeyType: keyType(w.pub),
-			Reason:  "nothing was signed",
+			Reason:  closedWhile(err),
 			Err:     turret.WithClass(fmt.Errorf("%w: %w", ErrClosed, err), turret.Permanent),
 		}
 	}
 	return err
+}
+
+// closedWhile tells what became of an operation that a closed signer refused.
+func closedWhile(err error) string {
+	if closed, ok := errors.AsType[*buffer.ClosedError](err); ok && closed.UnderWay {
+		return "the signature under way was not waited for"
+	}
+	return "nothing was signed"
 }
 
 func response(sig []byte, err error) (Response, error) {

@@ -76,8 +76,8 @@ func Layer[Req, Resp any](o Options) turret.Layer[Req, Resp] {
 // all services that it wraps, in stacks of whatever types, count against it
 // together: fit for several operations on one endpoint that take about as long.
 func Share[Req, Resp any](l *Limit) turret.Layer[Req, Resp] {
-	if l == nil {
-		panic("adaptive: Share of a nil Limit; make one with adaptive.New")
+	if l == nil || l.o.Max == 0 {
+		panic("adaptive: Share of a Limit that is nil or zero; make one with adaptive.New")
 	}
 	return func(next turret.Service[Req, Resp]) turret.Service[Req, Resp] {
 		return newService(l, next)

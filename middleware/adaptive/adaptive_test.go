@@ -276,7 +276,7 @@ func TestDescribe(t *testing.T) {
 }
 
 func TestShareOfNilPanics(t *testing.T) {
-	require.PanicsWithValue(t, "adaptive: Share of a nil Limit; make one with adaptive.New", func() { adaptive.Share[int, int](nil) })
+	require.PanicsWithValue(t, "adaptive: Share of a Limit that is nil or zero; make one with adaptive.New", func() { adaptive.Share[int, int](nil) })
 }
 
 func TestSuccessAllocatesNothing(t *testing.T) {

@@ -2,6 +2,7 @@ package balance_test
 
 import (
 	"context"
+	"errors"
 	"math"
 	"runtime"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"github.com/turretgo/turret"
 	"github.com/turretgo/turret/middleware/balance"
 	"github.com/turretgo/turret/middleware/hedge"
+	"github.com/turretgo/turret/middleware/ratelimit"
 	"github.com/turretgo/turret/middleware/timeout"
 )
 
@@ -500,7 +502,7 @@ func TestAHedgeGoesToAnotherMember(t *testing.T) {
 					continue
 				}
 				_, err := pool.Call(race.Join(ctx), 1)
-				require.EqualError(t, err, "balance: every member has been asked by another call of the same request")
+				require.EqualError(t, err, "every replica has been asked by another call of the same request")
 				require.Equal(t, turret.Rejected, turret.Outcome(ctx, err))
 			}
 			for _, x := range []*server{a, b, c} {
@@ -614,4 +616,89 @@ func TestACallGoesToOneMemberAndIsNotRepeated(t *testing.T) {
 		require.ErrorIs(t, err, errBoom)
 		require.EqualValues(t, 1, a.calls.Load()+b.calls.Load())
 	}
+}
+
+func TestImpatientCallersPutNoMemberOnProbation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limited := func() turret.Service[int, int] {
+			return turret.With(turret.NewBuilder[int, int](), ratelimit.Layer, ratelimit.Options{Rate: 10, Burst: 1}).ServiceFunc(
+				func(_ context.Context, n int) (int, error) { return n, nil })
+		}
+		var out []balance.Event
+		b := balance.New(balance.Options{OnChange: func(e balance.Event) { out = append(out, e) }}, limited(), limited(), limited())
+		for range 100 {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
+			_, _ = b.Call(ctx, 1)
+			cancel()
+		}
+		require.Empty(t, out)
+	})
+}
+
+func TestRecoveredMemberComesBackThoughAHedgeOutrunsItsProbes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ill := true
+		slow := turret.ServiceFunc[int, int](func(ctx context.Context, n int) (int, error) {
+			if ill {
+				return 0, errors.New("ill")
+			}
+			select {
+			case <-time.After(30 * time.Millisecond):
+				return n, nil
+			case <-ctx.Done():
+				return 0, ctx.Err()
+			}
+		})
+		fast := turret.ServiceFunc[int, int](func(_ context.Context, n int) (int, error) { return n, nil })
+		back := false
+		b := balance.New(balance.Options{Names: []string{"slow", "fast"}, OnChange: func(e balance.Event) { back = e.Name == "slow" && e.Out == 0 }}, slow, fast)
+		s := hedge.Layer[int, int](hedge.Options{Delay: 20 * time.Millisecond, Budget: hedge.NewBudget(1)})(b)
+		for range 20 {
+			_, _ = s.Call(t.Context(), 1)
+		}
+		ill = false
+		for range 200 {
+			_, err := s.Call(t.Context(), 1)
+			require.NoError(t, err)
+			<-time.After(100 * time.Millisecond)
+		}
+		require.True(t, back)
+	})
+}
+
+func TestRemovingTheLastWellMemberLosesNoCall(t *testing.T) {
+	fast := turret.ServiceFunc[int, int](func(_ context.Context, n int) (int, error) { return n, nil })
+	ill := turret.ServiceFunc[int, int](func(context.Context, int) (int, error) { return 0, errors.New("ill") })
+	b := balance.New(balance.Options{Names: []string{"ill", "well"}, Probation: time.Hour, MaxProbation: time.Hour}, ill, fast)
+	for range 50 {
+		_, _ = b.Call(t.Context(), 1) // puts ill on probation
+	}
+	stop := make(chan struct{})
+	var calls sync.WaitGroup
+	for range 4 {
+		calls.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if _, err := b.Call(t.Context(), 1); errors.Is(err, balance.ErrNoMembers) {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for range 2000 {
+		b.Remove("well")
+		b.Insert("well", fast)
+	}
+	close(stop)
+	calls.Wait()
+}
+
+func TestWaitingBalancerIsReadyWithoutMembers(t *testing.T) {
+	require.ErrorIs(t, turret.Ready(balance.New[int, int](balance.Options{})), balance.ErrNoMembers)
+	require.NoError(t, turret.Ready(balance.New[int, int](balance.Options{Wait: true})))
 }

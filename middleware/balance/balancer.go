@@ -16,9 +16,6 @@ import (
 // [turret.Rejected].
 var ErrNoMembers = turret.WithClass(errors.New("balance: no members"), turret.Rejected)
 
-// errTaken is the error of a hedge that comes when every member was asked.
-var errTaken = turret.WithClass(errors.New("balance: every member has been asked by another call of the same request"), turret.Rejected)
-
 // Balancer is a service that sends each call to one of its members. It is made
 // by [New], safe for concurrent use, and holds no goroutine. Members may come
 // and go at any time.
@@ -86,7 +83,7 @@ func (b *Balancer[Req, Resp]) admit(ctx context.Context) (turn[Req, Resp], error
 		}
 		m := b.pick(ctx, r.in, b.tick(now))
 		if m == nil {
-			return turn[Req, Resp]{}, errTaken
+			return turn[Req, Resp]{}, turret.ErrTaken
 		}
 		if b.enter(m) {
 			return turn[Req, Resp]{balancer: b, member: m, start: now, term: m.term.Load()}, nil
@@ -165,10 +162,10 @@ func (b *Balancer[Req, Resp]) tick(now time.Duration) uint32 {
 	return uint32(now / max(b.options.Decay/ticksPerDecay, 1))
 }
 
-// Ready returns ErrNoMembers if there are none; [turret.Ready] asks those that
-// there are, of which one has to be ready.
+// Ready returns ErrNoMembers if there are none and calls do not wait for one;
+// [turret.Ready] asks those that there are, of which one has to be ready.
 func (b *Balancer[Req, Resp]) Ready() error {
-	if len(b.roster.Load().all) == 0 {
+	if len(b.roster.Load().all) == 0 && !b.options.Wait {
 		return ErrNoMembers
 	}
 	return nil

@@ -113,13 +113,18 @@ func (b *Balancer[Req, Resp]) readmit(m *member[Req, Resp], took, now time.Durat
 // bringBack ends all probations: there is nobody to be preferred to those who
 // have one. Failures counted so far count no more.
 func (b *Balancer[Req, Resp]) bringBack(now time.Duration) (back []Event) {
-	for _, m := range b.roster.Load().all {
+	back = pardon(b.roster.Load().all, now)
+	b.regroup()
+	return back
+}
+
+func pardon[Req, Resp any](all []*member[Req, Resp], now time.Duration) (back []Event) {
+	for _, m := range all {
 		if m.out {
 			back = append(back, Event{Name: m.name})
 		}
 		m.comeBack(now)
 	}
-	b.regroup()
 	return back
 }
 

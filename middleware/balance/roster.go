@@ -92,11 +92,10 @@ func (b *Balancer[Req, Resp]) swap(name string, m *member[Req, Resp]) (old *memb
 	default:
 		all[i] = m
 	}
-	r := b.newRoster(all)
-	b.roster.Store(r)
-	if len(r.in) == 0 && len(all) > 0 { // the last one that was in has gone
-		back = b.bringBack(b.now())
+	if len(notOut(all)) == 0 { // the last one that was in has gone
+		back = pardon(all, b.now())
 	}
+	b.roster.Store(b.newRoster(all))
 	b.schedule()
 	close(was.changed)
 	return old, back

@@ -43,7 +43,10 @@ func (t *turn[Req, Resp]) end(ctx context.Context, err error) {
 		t.well(took, now)
 	case turret.Canceled:
 		m.latency.observe(took, b.tick(now), unanswered)
-		if t.probe {
+		switch {
+		case t.probe && context.Cause(ctx) == turret.ErrOutrun:
+			b.readmit(m, took, now) // slow, and alive
+		case t.probe:
 			b.postpone(m, now)
 		}
 	default:
@@ -58,10 +61,18 @@ func (t *turn[Req, Resp]) verdict(ctx context.Context, err error) turret.Class {
 		return turret.Unknown
 	}
 	class := turret.Outcome(ctx, err)
-	if class == turret.Rejected && !t.member.ready() {
-		return turret.Canceled // it said beforehand that it would refuse
+	if class == turret.Rejected && (!t.member.ready() || impatient(ctx, err)) {
+		return turret.Canceled // it said beforehand that it would refuse, or refused for want of time
 	}
 	return class
+}
+
+// impatient reports whether a refusal asks for more time than the call has: it is
+// its deadline, then, that speaks against it, and not the member.
+func impatient(ctx context.Context, err error) bool {
+	deadline, bounded := ctx.Deadline()
+	after, asked := turret.RetryAfter(err)
+	return bounded && asked && after >= time.Until(deadline)
 }
 
 func (t *turn[Req, Resp]) well(took, now time.Duration) {

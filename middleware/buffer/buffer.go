@@ -55,7 +55,7 @@ func New[Req, Resp any](handler turret.Service[Req, Resp], o Options) *Buffer[Re
 	if err := o.Validate(); err != nil {
 		panic(err)
 	}
-	return &Buffer[Req, Resp]{worker: newWorker(handler, o), line: o.String(), below: []any{shown{handler}}}
+	return &Buffer[Req, Resp]{worker: newWorker(handler, o), line: o.String(), below: []any{turret.Owned(handler)}}
 }
 
 // Buffer is a stream of requests to a worker. It is safe for concurrent use.

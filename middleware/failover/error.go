@@ -12,9 +12,6 @@ import (
 // ErrFailed is what errors.Is finds in every [*Error].
 var ErrFailed = errors.New("all replicas failed")
 
-// errTaken is the error of a hedge that comes when every replica was asked.
-var errTaken = turret.WithClass(errors.New("failover: every replica has been asked by another call of the same request"), turret.Rejected)
-
 // Error is the error of a call that more than one replica was asked to answer.
 // It unwraps to what each of them said.
 type Error struct {
@@ -32,7 +29,7 @@ type ReplicaError struct {
 func failure(failed []ReplicaError) error {
 	switch len(failed) {
 	case 0:
-		return errTaken
+		return turret.ErrTaken
 	case 1:
 		return failed[0].Err
 	}

@@ -162,8 +162,8 @@ func TestErrorsRetryAfterIsTheSooner(t *testing.T) {
 	}{
 		{said{turret.Rejected, 3}, said{turret.Throttled, 2}, 2, true},
 		{said{turret.Rejected, 2}, said{turret.Throttled, 3}, 2, true},
-		{said{turret.Rejected, 3}, of(turret.Transient), 0, false},
-		{of(turret.Transient), said{turret.Rejected, 3}, 0, false},
+		{said{turret.Rejected, 3}, of(turret.Transient), 0, true},
+		{of(turret.Transient), said{turret.Rejected, 3}, 0, true},
 		{said{turret.Rejected, 3}, of(turret.Permanent), 3, true},
 		{of(turret.Permanent), of(turret.Permanent), 0, false},
 	} {

@@ -58,7 +58,7 @@ func TestErrorsRetryAfterIsTheSoonest(t *testing.T) {
 	}{
 		{saying{turret.Rejected, 3}, saying{turret.Rejected, 2}, 2, true},
 		{saying{turret.Rejected, 2}, saying{turret.Throttled, 3}, 2, true},
-		{saying{turret.Rejected, 3}, of(turret.Transient), 0, false},
+		{saying{turret.Rejected, 3}, of(turret.Transient), 0, true},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			got, ok := turret.RetryAfter(failing(t, tc.original, tc.hedge))

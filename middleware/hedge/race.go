@@ -2,6 +2,7 @@ package hedge
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/turretgo/turret"
@@ -53,6 +54,7 @@ type race[Req, Resp any] struct {
 	results chan result[Resp]
 	runners turret.Race
 	sent    int
+	idle    int // hedges that found every replica asked
 	failed  []CallError
 }
 
@@ -65,7 +67,7 @@ func (r *race[Req, Resp]) send() {
 // hedge sends a hedge that is due, where it is allowed, and reports whether
 // there may be another one.
 func (r *race[Req, Resp]) hedge() (more bool) {
-	if len(r.results) > 0 || r.ctx.Err() != nil || !r.Budget.Withdraw() {
+	if r.idle > 0 || len(r.results) > 0 || r.ctx.Err() != nil || !r.Budget.Withdraw() {
 		return false
 	}
 	if r.OnHedge != nil {
@@ -97,8 +99,12 @@ func (r *race[Req, Resp]) won(res result[Resp]) {
 // lost takes in an error, and reports whether it ends the race.
 func (r *race[Req, Resp]) lost(res result[Resp]) bool {
 	class := turret.Outcome(r.ctx, res.err)
-	r.failed = append(r.failed, CallError{res.call, res.err, class})
-	return len(r.failed) == r.sent || class == turret.Permanent
+	if errors.Is(res.err, turret.ErrTaken) && r.sent > r.idle+1 {
+		r.idle++ // it asked nobody, and has nothing to say
+	} else {
+		r.failed = append(r.failed, CallError{res.call, res.err, class})
+	}
+	return len(r.failed)+r.idle == r.sent || class == turret.Permanent
 }
 
 func (r *race[Req, Resp]) originalFailed() bool {

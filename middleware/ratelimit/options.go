@@ -41,6 +41,9 @@ func (o Options) Validate() error {
 	if o.Limiter == nil {
 		return validate("Rate", o.Rate, o.Burst)
 	}
+	if b, ok := o.Limiter.(*TokenBucket); ok && (b == nil || b.bucket == nil) {
+		return errors.New("ratelimit: Limiter is a TokenBucket that is nil or zero; make one with ratelimit.New")
+	}
 	if o.Rate != 0 || o.Burst != 0 {
 		return errors.New("ratelimit: both Limiter and Rate or Burst are set; the Limiter has its own rate, so set one or the other")
 	}

@@ -2,7 +2,9 @@ package reconnect_test
 
 import (
 	"context"
+	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -126,4 +128,33 @@ func TestDefaultsFitTheBoundThatIsSet(t *testing.T) {
 	} {
 		assert.Equal(t, tc.want, turret.Describe(reconnect.New(tc.o, func(context.Context) (service, error) { return nil, nil })))
 	}
+}
+
+func TestRefusalIsNoCallThatWentWell(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		made := 0
+		s := reconnect.New(reconnect.Options{MaxBackoff: time.Second}, func(context.Context) (turret.Service[does, int], error) {
+			made++
+			return &session{token: &token{}}, nil
+		})
+		defer func() { require.NoError(t, turret.Close(s)) }()
+		refused := turret.WithClass(errors.New("refused"), turret.Rejected)
+		for range 1000 { // for ten seconds
+			_, _ = s.Call(t.Context(), fails(refused))
+			_, _ = s.Call(t.Context(), fails(errors.New("reset")))
+			<-time.After(10 * time.Millisecond)
+		}
+		require.Less(t, made, 30, "it backs off, as nothing ever worked")
+	})
+}
+
+func TestHalfAConnectionIsClosed(t *testing.T) {
+	half := &session{token: &token{}}
+	s := reconnect.New(reconnect.Options{}, func(context.Context) (turret.Service[does, int], error) {
+		return half, errors.New("half-way")
+	})
+	_, err := s.Call(t.Context(), well)
+	require.ErrorContains(t, err, "half-way")
+	require.NoError(t, turret.Close(s))
+	require.EqualValues(t, 1, half.closes.Load())
 }

@@ -54,6 +54,9 @@ func (s *service[Req, Resp]) makeOne(ctx context.Context) (*connection[Req, Resp
 		err = errNothing
 	}
 	if err != nil {
+		if svc != nil {
+			_ = turret.Close(svc) // half a connection; the error that counts is err
+		}
 		return nil, s.told(err)
 	}
 	return s.install(svc)

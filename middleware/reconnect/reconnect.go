@@ -105,6 +105,7 @@ func (s *service[Req, Resp]) judge(ctx context.Context, c *connection[Req, Resp]
 	case err != nil && turret.Outcome(ctx, err) == turret.Canceled: // nothing
 	case err != nil && s.isBroken(ctx, err):
 		s.broke(ctx, c, err)
+	case err != nil && turret.Outcome(ctx, err) != turret.Permanent: // it was not reached, or is over quota
 	case !c.worked.Load():
 		c.worked.Store(true)
 	}
