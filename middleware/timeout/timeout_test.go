@@ -69,6 +69,23 @@ func TestExpiryKeepsTheErrorBelow(t *testing.T) {
 	})
 }
 
+// What a service makes of its context's end does not change what it was.
+func TestExpiryIsDeadlineExceededWhateverTheServiceMadeOfIt(t *testing.T) {
+	for _, said := range []error{context.Canceled, fmt.Errorf("pool: %w", context.Canceled), errors.New("connection closed")} {
+		synctest.Test(t, func(t *testing.T) {
+			s := turret.ServiceFunc[int, int](func(ctx context.Context, _ int) (int, error) {
+				<-ctx.Done()
+				return 0, said
+			})
+			_, err := wrap(s, time.Second).Call(t.Context(), 1)
+			require.ErrorIs(t, err, timeout.ErrExceeded)
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			require.ErrorIs(t, err, said)
+			require.Equal(t, turret.Transient, turret.Outcome(t.Context(), err))
+		})
+	}
+}
+
 // A service may report why its context ended, as net/http does, rather than that it did.
 func TestExpiryReportedByCause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
