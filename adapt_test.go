@@ -77,3 +77,38 @@ func TestAdaptersPassCloseThrough(t *testing.T) {
 	require.NoError(t, turret.Close(s))
 	require.Equal(t, []int{1, 1}, []int{a.closed, b.closed})
 }
+
+func TestAResponseThatCannotBeConvertedIsAnError(t *testing.T) {
+	s := turret.MapResponse(turret.ServiceFunc[int, string](format), func(context.Context, string) (int, error) { return 0, strconv.ErrRange })
+	_, err := s.Call(t.Context(), 7)
+	require.Same(t, strconv.ErrRange, err)
+}
+
+func TestAndThensSecondErrorComesBackUnchanged(t *testing.T) {
+	boom := errors.New("boom")
+	s := turret.AndThen(turret.ServiceFunc[string, int](parse), turret.ServiceFunc[int, string](func(context.Context, int) (string, error) { return "", boom }))
+	_, err := s.Call(t.Context(), "7")
+	require.Same(t, boom, err)
+}
+
+func TestAdaptersHandOnTheCallsContext(t *testing.T) {
+	type key struct{}
+	ctx, cancel := context.WithCancel(context.WithValue(t.Context(), key{}, "mine"))
+	cancel()
+	var seen []string
+	look := func(ctx context.Context, where string) {
+		require.Equal(t, "mine", ctx.Value(key{}), where)
+		require.ErrorIs(t, ctx.Err(), context.Canceled, where)
+		seen = append(seen, where)
+	}
+	service := func(name string) turret.Service[int, int] {
+		return turret.ServiceFunc[int, int](func(ctx context.Context, n int) (int, error) { look(ctx, name); return n, nil })
+	}
+	convert := func(name string) func(context.Context, int) (int, error) {
+		return func(ctx context.Context, n int) (int, error) { look(ctx, name); return n, nil }
+	}
+	s := turret.AndThen(turret.MapRequest(service("first"), convert("request")), turret.MapResponse(service("second"), convert("response")))
+	_, err := turret.MapError(s, func(err error) error { return err }).Call(ctx, 1)
+	require.NoError(t, err)
+	require.Equal(t, []string{"request", "first", "second", "response"}, seen)
+}
