@@ -128,6 +128,14 @@ func TestPredicateGetsTheCallsContext(t *testing.T) {
 	require.Equal(t, "tenant", resp)
 }
 
+func TestServiceGetsTheCallsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	inner := turret.ServiceFunc[string, string](func(ctx context.Context, _ string) (string, error) { return "", ctx.Err() })
+	_, err := wrap(pass, inner).Call(ctx, "")
+	require.Equal(t, context.Canceled, err)
+}
+
 func TestErrorsFromBelowPassUnchanged(t *testing.T) {
 	boom := errors.New("boom")
 	s := wrap(pass, turret.ServiceFunc[string, string](func(context.Context, string) (string, error) { return "partial", boom }))
