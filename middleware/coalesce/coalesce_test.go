@@ -237,6 +237,16 @@ func TestTheSharedCallHasTheFirstCallersValuesAndNoDeadline(t *testing.T) {
 	})
 }
 
+func TestTheSharedCallsContextEndsWithIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{}
+		require.NoError(t, (<-start(t.Context(), wrap(b), "a")).err)
+		synctest.Wait()
+		require.ErrorIs(t, b.ctx().Err(), context.Canceled)
+		require.NoError(t, t.Context().Err())
+	})
+}
+
 func TestAnErrorIsEveryCallersAndMeansTheSameToEach(t *testing.T) {
 	throttled := turret.WithClass(errors.New("slow down"), turret.Throttled)
 	limit := timeout.Layer[string, *answer](10 * time.Millisecond)
