@@ -109,3 +109,13 @@ func TestEstimatorLetsInHalfOfWhatTheServiceCanWorkOnInAProbe(t *testing.T) {
 	require.Equal(t, Probe, why)
 	require.Equal(t, 25*ms, e.unloaded)
 }
+
+// Little under way is as good as a probe, and puts the next one off.
+func TestEstimatorNeedsNoProbeSoonAfterLittleWasUnderWay(t *testing.T) {
+	e := knowing()
+	e.patience = 1
+	e.next(sight{answers: 10, mean: 20 * ms, peak: 20})
+	_, why := e.next(sight{answers: 10, mean: 24 * ms, peak: 100})
+	require.Equal(t, Latency, why)
+	require.Equal(t, idle, e.probe)
+}

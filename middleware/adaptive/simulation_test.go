@@ -202,6 +202,23 @@ func TestLimitGrowsWhileItIsUsed(t *testing.T) {
 	})
 }
 
+// What counts is the most that was under way, not what is when a window ends.
+func TestLimitGrowsWhereItIsUsedInBursts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := adaptive.New(adaptive.Options{Initial: 10, Max: 40, Window: serviceTime}) // each burst ends one
+		svc := share(l, newServer(100, serviceTime))
+		for range 200 {
+			var burst sync.WaitGroup
+			for range l.Limit() {
+				burst.Go(func() { _, _ = svc.Call(t.Context(), 1) })
+			}
+			burst.Wait()
+			<-time.After(100 * time.Millisecond)
+		}
+		require.Equal(t, 40, l.Limit())
+	})
+}
+
 func TestNeverBelowMinNorAboveMax(t *testing.T) {
 	for seed := range uint64(8) {
 		synctest.Test(t, func(t *testing.T) {
