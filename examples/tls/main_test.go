@@ -14,7 +14,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/stretchr/testify/require"
+
+	"github.com/turretgo/turret/signer/kmstest"
 )
 
 func TestTheStackLosesNoHandshake(t *testing.T) {
@@ -47,6 +50,19 @@ func TestMistakesOnTheCommandLineGetOneClearLine(t *testing.T) {
 	var help strings.Builder
 	require.Error(t, run(t.Context(), []string{"-h"}, io.Discard, &help))
 	require.Contains(t, help.String(), "-listen")
+}
+
+func TestAKeyOfAnotherKMSIsUsedByTheStackAlone(t *testing.T) {
+	t.Setenv("AWS_ACCESS_KEY_ID", "AKID")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
+	srv := kmstest.NewServer()
+	defer srv.Close()
+	uri := "awskms:///" + srv.CreateKey(types.KeySpecEccNistP384) + "?region=us-east-1&endpoint=" + srv.Endpoint()
+	var out strings.Builder
+	require.NoError(t, run(t.Context(), []string{"-n", "20", "-clients", "4", "-key", uri}, &out, io.Discard))
+	require.Regexp(t, `turret\s+20\s+0\s+0\s`, out.String())
+	require.NotContains(t, out.String(), "plain SDK signer")
+	require.Equal(t, 20, srv.Stats().Op("Sign").OK)
 }
 
 func TestInterruptEndsARun(t *testing.T) {

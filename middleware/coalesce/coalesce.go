@@ -29,6 +29,8 @@
 // are equal, so whatever the answer depends on belongs into it: the user, where
 // users may see different things.
 //
+// A hedge belongs below: above, it joins the flight of its own original.
+//
 // A call must not wait, further down, for another of its own key: that is
 // itself.
 package coalesce

@@ -41,17 +41,27 @@ type Event struct {
 	Class    turret.Class // what it means
 }
 
-// Validate says what is wrong with o, if anything is. No Options are invalid.
-func (o Options) Validate() error { return nil }
+// Validate says what is wrong with o, if anything is.
+func (o Options) Validate() error {
+	for i, name := range o.Names {
+		if name != "" && slices.Contains(o.Names[:i], name) {
+			return fmt.Errorf("failover: two of the Names are %q; they must differ", name)
+		}
+	}
+	return nil
+}
 
 // New returns a service that calls replicas in order of preference, home first.
 // It has no state. With one replica it is that replica; it panics when there is
-// none, or a nil one.
+// none, or a nil one, and with Validate's error if o is invalid.
 //
 // When a replica after the first ends the call, its error is an [*Error] with
 // those before it; the first one's own comes back unchanged if it is final.
 func New[Req, Resp any](o Options, replicas ...turret.Service[Req, Resp]) turret.Service[Req, Resp] {
-	if len(replicas) == 0 || slices.Contains(replicas, nil) {
+	if err := o.Validate(); err != nil {
+		panic(err)
+	}
+	if len(replicas) == 0 || slices.ContainsFunc(replicas, func(s turret.Service[Req, Resp]) bool { return s == nil }) {
 		panic(fmt.Sprintf("failover: New needs at least one replica and no nil ones; it was given %d", len(replicas)))
 	}
 	if len(replicas) == 1 {

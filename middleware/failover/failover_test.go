@@ -165,7 +165,10 @@ func TestOneReplicaIsItself(t *testing.T) {
 func TestNewNeedsReplicas(t *testing.T) {
 	require.Panics(t, func() { failover.New[int, string](failover.Options{}) })
 	require.Panics(t, func() { failover.New[int, string](failover.Options{}, &replica{}, nil) })
-	require.NoError(t, failover.Options{}.Validate())
+	require.NoError(t, failover.Options{Names: []string{"", "", "a"}}.Validate())
+	err := failover.Options{Names: []string{"a", "b", "a"}}.Validate()
+	require.EqualError(t, err, `failover: two of the Names are "a"; they must differ`)
+	require.PanicsWithError(t, err.Error(), func() { failover.New[int, string](failover.Options{Names: []string{"a", "a"}}, &replica{}) })
 }
 
 func TestReadyWhenAnyReplicaIsAndDescribe(t *testing.T) {

@@ -14,6 +14,9 @@
 // all of them: a rate limit belongs below, so that retries cannot bypass it, and
 // so does the timeout of an attempt; the timeout of the whole call belongs above.
 //
+// The ideas are Tower's (the policy), Finagle's (the budget) and those of the
+// chapter "Addressing Cascading Failures" of the SRE book.
+//
 // [Options] say when to retry by an error's class. Who has to look at requests
 // and responses, or to change them, writes a [Policy].
 package retry

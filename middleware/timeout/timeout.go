@@ -12,7 +12,9 @@
 // The first is the caller's patience. The second turns a hung attempt into an
 // error that a retry can act on and that a breaker counts, while there is still
 // time for another. Errors tell them apart: whose time ran out is part of the
-// error, and a deadline of the caller's own is never [ErrExceeded].
+// error, and a deadline of the caller's own is never [ErrExceeded]. Passing the
+// time that is left down the stack is what the SRE book calls deadline
+// propagation, and a Go context does.
 package timeout
 
 import (
