@@ -33,6 +33,11 @@
 // it would admit a call now, and [Close] closes what in it holds goroutines or
 // connections. A layer that has no Unwrap is given one by [Stack].
 //
+// # Many requests
+//
+// [CallAll] calls a service for every request of a sequence, so many at a time,
+// and yields the answers in order or as they come.
+//
 // # Writing a layer
 //
 // A layer without state of its own is a function: see [LayerFunc]. One with

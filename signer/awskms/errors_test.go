@@ -230,9 +230,7 @@ func FuzzAnswer(f *testing.F) {
 	f.Add(400, []byte(`{"__type":"x#y:z","message":3}`))
 	f.Add(503, []byte(`<html>`))
 	f.Fuzz(func(t *testing.T, status int, body []byte) {
-		if status < 200 || status > 599 {
-			t.Skip() // net/http itself refuses to send it
-		}
+		status = 200 + int(uint(status)%400)
 		client := kms.New(at("http://kms.test").Options(), func(o *kms.Options) { o.HTTPClient = canned{status, body} })
 		key, err := awskms.New(client, "alias/release").ProvideKey(t.Context())
 		var e *signer.Error

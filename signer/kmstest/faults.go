@@ -27,7 +27,8 @@ type Faults struct {
 	// Latency is how long an answer is delayed, whatever the answer is; nil and
 	// durations of 0 and less mean not at all. [LogNormal] makes one like a real
 	// service's. It is called once a request, never concurrently, and must draw
-	// from the Rand that it is given for a run to be repeatable.
+	// from the Rand that it is given for a run to be repeatable. It must not call
+	// the server, which waits for it.
 	Latency func(*rand.Rand) time.Duration
 
 	Throttle float64 // ThrottlingException, HTTP 400
