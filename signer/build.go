@@ -223,11 +223,19 @@ func (b Builder) needsTimeout() bool {
 		if s.limit > 0 {
 			return false
 		}
-		if s.waits {
+		if mayWait(s.name) {
 			break
 		}
 	}
 	return !b.noTimeout
+}
+
+func mayWait(layer string) bool {
+	switch layer {
+	case "retry", "ratelimit", "concurrency", "adaptive", "hedge":
+		return true
+	}
+	return false
 }
 
 // title gives a replica's stack a line of its own in Describe.

@@ -33,10 +33,10 @@ const DefaultTimeout = 30 * time.Second
 //
 //	Timeout → Retry → Failover → RateLimit → CircuitBreaker → Timeout
 //
-// which is what [Builder.Defaults] makes. At Failover the stack fans out: the
-// layers named after it are made once for each replica of the key, so that each
-// has its own quota, breaker and attempt timeout. What goes around the key
-// itself, innermost, is the verification of each signature.
+// which is what [Builder.Defaults] makes. At Failover, or at Balance in its place,
+// the stack fans out: the layers named after it are made once for each replica of
+// the key, so that each has its own quota, breaker and attempt timeout. What goes
+// around the key itself, innermost, is the verification of each signature.
 //
 // A Builder is a value: every method returns a new one and leaves its receiver as
 // it was. It is safe for concurrent use, and may be built more than once: each
@@ -61,7 +61,6 @@ type step struct {
 	make  func(replica) Layer
 	limit time.Duration // of a Timeout
 	trips *gobreaker.Settings
-	waits bool // calls may wait in it
 }
 
 // replica is which one a layer is made for.
@@ -239,11 +238,8 @@ func with[O interface{ Validate() error }](b Builder, method, name string, o O, 
 	if err := o.Validate(); err != nil {
 		return b.fail(method, err)
 	}
-	return b.add(step{name: name, waits: waits[name], make: func(replica) Layer { return layer(o) }})
+	return b.add(step{name: name, make: func(replica) Layer { return layer(o) }})
 }
-
-// waits has the layers in which a call may wait.
-var waits = map[string]bool{"retry": true, "ratelimit": true, "concurrency": true, "adaptive": true, "hedge": true}
 
 // joinName is the name of a layer among those of the other replicas.
 func joinName(name, replica string) string {

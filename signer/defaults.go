@@ -65,7 +65,7 @@ func (d Defaults) addRetry(b Builder) Builder {
 	if err := o.Validate(); err != nil {
 		return b.fail("Defaults", err)
 	}
-	return b.add(step{name: "retry", waits: true, make: func(replica) Layer {
+	return b.add(step{name: "retry", make: func(replica) Layer {
 		o := o
 		if o.Budget == nil {
 			o.Budget = retry.NewBudget(0.2, 10)

@@ -73,8 +73,8 @@ type Replicated interface {
 }
 
 // Replicate makes one key of several that have the same public half, in order
-// of preference. A stack fans out to them at [Builder.Failover]; called itself,
-// the key it returns asks the first.
+// of preference. A stack fans out to them at [Builder.Failover] or
+// [Builder.Balance]; called itself, the key it returns asks the first.
 //
 // Replicate of no key, or of keys that differ, is an [*Error].
 func Replicate(keys ...Key) (Key, error) {

@@ -85,10 +85,10 @@ func TestSign(t *testing.T) {
 		{spec: "ECC_NIST_P521", algorithms: []types.SigningAlgorithmSpec{"ECDSA_SHA_512"}},
 		{spec: "ECC_NIST_EDWARDS25519", algorithms: []types.SigningAlgorithmSpec{"ED25519_SHA_512", "ED25519_PH_SHA_512"}},
 	} {
+		if tt.slow && testing.Short() {
+			continue // making the key takes long
+		}
 		t.Run(string(tt.spec), func(t *testing.T) {
-			if tt.slow && testing.Short() {
-				t.Skip("making the key takes long")
-			}
 			id := srv.CreateKey(tt.spec)
 			pub, described := publicKey(t, client, id)
 			assert.Equal(t, srv.ARN(id), *described.KeyId)
