@@ -17,7 +17,8 @@
 // Who fails, fails fast, and must not look fast. A failure never lowers a
 // member's latency; it counts as ten times the usual one. After Options.Failures
 // of them in a row, or one if the member is new, it goes on probation and gets no
-// calls, except one as a probe when that time is over. A probe that succeeds ends the probation; one
+// calls, except one as a probe when that time is over: a call, or beside one a
+// copy of it, with Options.Beside. A probe that succeeds ends the probation; one
 // that fails begins another, twice as long. When the last member would go on
 // probation nobody is better than anybody else, and all come back.
 //
@@ -87,6 +88,14 @@ type Options struct {
 	// do not come together. An error that says RetryAfter prolongs it, up to
 	// MaxProbation. 0 means 1 s, and of MaxProbation 1 min.
 	Probation, MaxProbation time.Duration
+
+	// Beside probes beside the calls: the request of one is sent to the member as
+	// well, in a goroutine that ends with Close, and what it answers is dropped,
+	// while the call itself goes to a member that is well. It is for requests that
+	// may be made twice, and that nobody changes after the call. Otherwise the call
+	// is the probe, and waits for as long as that takes. A timeout belongs below; a
+	// probe beside the calls is given up after 30 s.
+	Beside bool
 
 	// Wait makes calls wait for a member while there is none, as long as their
 	// contexts allow. Otherwise they fail with ErrNoMembers.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/turretgo/turret"
+	"github.com/turretgo/turret/middleware/internal/beside"
 )
 
 // ErrNoMembers is the error of a call for which there is no member. Its class is
@@ -17,8 +18,7 @@ import (
 var ErrNoMembers = turret.WithClass(errors.New("balance: no members"), turret.Rejected)
 
 // Balancer is a service that sends each call to one of its members. It is made
-// by [New], safe for concurrent use, and holds no goroutine. Members may come
-// and go at any time.
+// by [New], and safe for concurrent use. Members may come and go at any time.
 type Balancer[Req, Resp any] struct {
 	options Options
 	epoch   time.Time
@@ -26,6 +26,8 @@ type Balancer[Req, Resp any] struct {
 
 	mu        sync.Mutex   // held to change the roster or a probation, and for no call
 	nextProbe atomic.Int64 // when the first probation is over, as now tells the time
+
+	probes beside.Calls // with Options.Beside
 }
 
 // New returns a balancer of replicas, of which there may be none as yet. It
@@ -57,18 +59,15 @@ func name(names []string, i int) string {
 
 // Call sends req to one member, and returns what that says.
 func (b *Balancer[Req, Resp]) Call(ctx context.Context, req Req) (resp Resp, err error) {
-	t, err := b.admit(ctx)
+	t, err := b.admit(ctx, req)
 	if err != nil {
 		return resp, err
 	}
-	defer func() { t.end(ctx, err) }()
-	resp, err = t.member.svc.Call(ctx, req)
-	t.returned = true
-	return resp, err
+	return t.call(ctx, req)
 }
 
 // admit finds a member for a call.
-func (b *Balancer[Req, Resp]) admit(ctx context.Context) (turn[Req, Resp], error) {
+func (b *Balancer[Req, Resp]) admit(ctx context.Context, req Req) (turn[Req, Resp], error) {
 	for {
 		r := b.roster.Load()
 		if len(r.in) == 0 {
@@ -79,7 +78,11 @@ func (b *Balancer[Req, Resp]) admit(ctx context.Context) (turn[Req, Resp], error
 		}
 		now := b.now()
 		if m := b.probe(ctx, now); m != nil && b.enter(m) {
-			return turn[Req, Resp]{balancer: b, member: m, start: now, term: m.term.Load(), probe: true}, nil
+			t := turn[Req, Resp]{balancer: b, member: m, start: now, term: m.term.Load(), probe: true}
+			if !b.options.Beside {
+				return t, nil
+			}
+			b.beside(ctx, t, req)
 		}
 		m := b.pick(ctx, r.in, b.tick(now))
 		if m == nil {
@@ -160,6 +163,13 @@ func (b *Balancer[Req, Resp]) now() time.Duration { return time.Since(b.epoch) }
 // tick is that time as latencies have it.
 func (b *Balancer[Req, Resp]) tick(now time.Duration) uint32 {
 	return uint32(now / max(b.options.Decay/ticksPerDecay, 1))
+}
+
+// Close ends the probes that are made beside the calls, which go on without. It
+// must not be called from within a call.
+func (b *Balancer[Req, Resp]) Close() error {
+	b.probes.Close()
+	return nil
 }
 
 // Ready returns ErrNoMembers if there are none and calls do not wait for one;

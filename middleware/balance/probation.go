@@ -45,19 +45,36 @@ func (b *Balancer[Req, Resp]) expel(m *member[Req, Resp], term uint32, err error
 	})
 }
 
-// probe returns a member whose probation is over, if there is one, and it is
-// free. It is not due again while the probe is under way, or only after
+// probe returns a member whose probation is over, if there is one, and it may be
+// asked. It is not due again while the probe is under way, or only after
 // MaxProbation: one that hangs does not keep its member out for ever.
 func (b *Balancer[Req, Resp]) probe(ctx context.Context, now time.Duration) *member[Req, Resp] {
 	if int64(now) < b.nextProbe.Load() {
 		return nil
 	}
 	m := b.takeDue(now)
-	if m != nil && !m.isFree(ctx) {
+	if m != nil && !b.mayProbe(ctx, m) {
 		b.postpone(m, now)
 		return nil
 	}
 	return m
+}
+
+// mayProbe reports whether m may be asked. What is made beside the calls has no
+// part in a race of theirs.
+func (b *Balancer[Req, Resp]) mayProbe(ctx context.Context, m *member[Req, Resp]) bool {
+	if b.options.Beside {
+		return m.ready()
+	}
+	return m.isFree(ctx)
+}
+
+// beside makes a probe that nobody waits for.
+func (b *Balancer[Req, Resp]) beside(ctx context.Context, t turn[Req, Resp], req Req) {
+	began := b.probes.Go(ctx, func(ctx context.Context) { _, _ = t.call(ctx, req) })
+	if !began {
+		b.leave(t.member)
+	}
 }
 
 func (b *Balancer[Req, Resp]) takeDue(now time.Duration) *member[Req, Resp] {

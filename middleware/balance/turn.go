@@ -18,6 +18,14 @@ type turn[Req, Resp any] struct {
 	returned bool // neither panicked nor exited
 }
 
+// call has the turn's member answer a request.
+func (t *turn[Req, Resp]) call(ctx context.Context, req Req) (resp Resp, err error) {
+	defer func() { t.end(ctx, err) }()
+	resp, err = t.member.svc.Call(ctx, req)
+	t.returned = true
+	return resp, err
+}
+
 var errUnwound = errors.New("balance: the call panicked, or ended its goroutine")
 
 // end accounts for a call that is over, however it ended.
