@@ -178,7 +178,7 @@ func (b Builder) assemble(key Key, replicas []Key) Service {
 		}
 		service := verify(key.Public())(r)
 		service = b.instrumented("key")(service)
-		service = b.stack(below, replica{name, len(replicas)})(service)
+		service = b.stack(below, name)(service)
 		if len(replicas) > 1 {
 			service = title(name)(service)
 		}
@@ -188,7 +188,7 @@ func (b Builder) assemble(key Key, replicas []Key) Service {
 	if b.fan != nil {
 		service = b.instrumented(b.fanName)(b.fan(names, services))
 	}
-	service = b.stack(above, replica{of: len(replicas)})(service)
+	service = b.stack(above, "")(service)
 	if b.needsTimeout() {
 		service = timeout.Layer[Request, Response](DefaultTimeout)(service)
 	}
@@ -196,13 +196,13 @@ func (b Builder) assemble(key Key, replicas []Key) Service {
 }
 
 // stack makes the layers of steps, each in its instruments.
-func (b Builder) stack(steps []step, r replica) Layer {
+func (b Builder) stack(steps []step, replica string) Layer {
 	var layers []Layer
 	for _, s := range steps {
 		if s.name != "" {
 			layers = append(layers, b.instrumented(s.name))
 		}
-		layers = append(layers, s.make(r))
+		layers = append(layers, s.make(replica))
 	}
 	return turret.Stack(layers...)
 }

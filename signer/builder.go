@@ -1,6 +1,7 @@
 package signer
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"time"
@@ -58,15 +59,9 @@ type Builder struct {
 // step makes one layer.
 type step struct {
 	name  string // as Instrument has it; "" for layers that are not named
-	make  func(replica) Layer
+	make  func(string) Layer
 	limit time.Duration // of a Timeout
 	trips *gobreaker.Settings
-}
-
-// replica is which one a layer is made for.
-type replica struct {
-	name string // "" above the fan-out, and for an only key without one
-	of   int    // how many there are
 }
 
 // fanOut makes one service of a key's replicas.
@@ -81,7 +76,7 @@ func (b Builder) Timeout(d time.Duration) Builder {
 	if err := timeout.Validate(d); err != nil {
 		return b.fail("Timeout", err)
 	}
-	return b.add(step{name: "timeout", limit: d, make: func(replica) Layer { return timeout.Layer[Request, Response](d) }})
+	return b.add(step{name: "timeout", limit: d, make: func(string) Layer { return timeout.Layer[Request, Response](d) }})
 }
 
 // Retry signs again when signing failed and may not fail the next time. See
@@ -140,9 +135,9 @@ func (b Builder) Log(o logging.Options) Builder {
 	if err := o.Validate(); err != nil {
 		return b.fail("Log", err)
 	}
-	return b.add(step{name: "logging", make: func(r replica) Layer {
+	return b.add(step{name: "logging", make: func(replica string) Layer {
 		o := o
-		o.Name = joinName(o.Name, r.name)
+		o.Name = joinName(o.Name, replica)
 		return logging.Layer[Request, Response](o)
 	}})
 }
@@ -153,9 +148,9 @@ func (b Builder) CircuitBreaker(s gobreaker.Settings) Builder {
 	if err := breaker.Validate(s, 0); err != nil {
 		return b.fail("CircuitBreaker", err)
 	}
-	return b.add(step{name: "breaker", trips: &s, make: func(r replica) Layer {
+	return b.add(step{name: "breaker", trips: &s, make: func(replica string) Layer {
 		s := s
-		s.Name = joinName(s.Name, r.name)
+		s.Name = joinName(s.Name, replica)
 		return breaker.Layer[Request, Response](s)
 	}})
 }
@@ -164,7 +159,7 @@ func (b Builder) CircuitBreaker(s gobreaker.Settings) Builder {
 func (b Builder) Use(layers ...Layer) Builder {
 	for _, l := range layers {
 		if l != nil {
-			b = b.add(step{make: func(replica) Layer { return l }})
+			b = b.add(step{make: func(string) Layer { return l }})
 		}
 	}
 	return b
@@ -173,10 +168,15 @@ func (b Builder) Use(layers ...Layer) Builder {
 // Failover fans out to the replicas of the key: the layers named after it are
 // made for each, and the next replica is asked when those before it fail. With a
 // key that has no replicas it passes through. See package failover.
+//
+// Signing twice does no harm, so o.Failures of 0 means 3 here: a replica that
+// fails or hangs makes the first calls wait, and the later ones begin at the next
+// replica until it is well. failover.Never turns that off.
 func (b Builder) Failover(o failover.Options) Builder {
 	if err := o.Validate(); err != nil {
 		return b.fail("Failover", err)
 	}
+	o.Failures = cmp.Or(o.Failures, 3)
 	return b.fanOut("Failover", "failover", o.Names, func(names []string, replicas []Service) Service {
 		o := o
 		o.Names = names
@@ -185,12 +185,14 @@ func (b Builder) Failover(o failover.Options) Builder {
 }
 
 // Balance fans out as Failover does, but spreads signatures over the replicas by
-// their load. A failed one is not tried at another: a Retry above does that. See
-// package balance.
+// their load. A failed one is not tried at another: a Retry above does that. A
+// replica that keeps failing is probed beside the calls, whatever o.Beside says,
+// for signing twice does no harm. See package balance.
 func (b Builder) Balance(o balance.Options) Builder {
 	if err := o.Validate(); err != nil {
 		return b.fail("Balance", err)
 	}
+	o.Beside = true
 	return b.fanOut("Balance", "balance", o.Names, func(names []string, replicas []Service) Service {
 		if len(replicas) == 1 {
 			return replicas[0]
@@ -238,7 +240,7 @@ func with[O interface{ Validate() error }](b Builder, method, name string, o O, 
 	if err := o.Validate(); err != nil {
 		return b.fail(method, err)
 	}
-	return b.add(step{name: name, make: func(replica) Layer { return layer(o) }})
+	return b.add(step{name: name, make: func(string) Layer { return layer(o) }})
 }
 
 // joinName is the name of a layer among those of the other replicas.

@@ -201,7 +201,7 @@ func TestFailoverAsksTheNextReplicaAndEachHasItsOwnBreaker(t *testing.T) {
 		return signer.Response{}, turret.WithClass(errors.New("down"), turret.Transient)
 	}
 	s := build(t, signer.NewBuilder(replicated(t, home, away)).
-		Failover(failover.Options{}).
+		Failover(failover.Options{Failures: failover.Never}).
 		CircuitBreaker(gobreaker.Settings{}))
 	for range 20 {
 		_, err := s.SignMessage(nil, []byte("m"), crypto.SHA256)

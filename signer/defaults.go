@@ -6,7 +6,6 @@ import (
 
 	"github.com/sony/gobreaker/v2"
 
-	"github.com/turretgo/turret/middleware/breaker"
 	"github.com/turretgo/turret/middleware/failover"
 	"github.com/turretgo/turret/middleware/ratelimit"
 	"github.com/turretgo/turret/middleware/retry"
@@ -37,9 +36,7 @@ type Defaults struct {
 	Retry retry.Options
 
 	// Breaker trips after 6 failures in a row unless told otherwise. Its Timeout
-	// is 400 ms for an only key, so that the end of an outage is soon seen, and
-	// 10 s where there are replicas to ask meanwhile: each probe of a hung one
-	// costs a call an attempt's time.
+	// is 400 ms unless set, so that the end of an outage is soon seen.
 	Breaker gobreaker.Settings
 }
 
@@ -51,9 +48,8 @@ func (d Defaults) addTo(b Builder) Builder {
 	}
 	b = b.Timeout(d.Timeout)
 	b = d.addRetry(b)
-	b = b.Failover(failover.Options{}).RateLimit(d.Rate)
-	b = d.addBreaker(b)
-	return b.Timeout(d.AttemptTimeout)
+	d.Breaker.Timeout = cmp.Or(d.Breaker.Timeout, 400*time.Millisecond)
+	return b.Failover(failover.Options{}).RateLimit(d.Rate).CircuitBreaker(d.Breaker).Timeout(d.AttemptTimeout)
 }
 
 // addRetry adds a retry whose budget, unless given, is each stack's own.
@@ -65,32 +61,11 @@ func (d Defaults) addRetry(b Builder) Builder {
 	if err := o.Validate(); err != nil {
 		return b.fail("Defaults", err)
 	}
-	return b.add(step{name: "retry", make: func(replica) Layer {
+	return b.add(step{name: "retry", make: func(string) Layer {
 		o := o
 		if o.Budget == nil {
 			o.Budget = retry.NewBudget(0.2, 10)
 		}
 		return retry.Layer[Request, Response](o)
-	}})
-}
-
-// addBreaker adds breakers whose Timeout, unless given, depends on how many
-// replicas there are.
-func (d Defaults) addBreaker(b Builder) Builder {
-	s := d.Breaker
-	if err := breaker.Validate(s, 0); err != nil {
-		return b.fail("Defaults", err)
-	}
-	return b.add(step{name: "breaker", trips: &s, make: func(r replica) Layer {
-		s := s
-		s.Name = joinName(s.Name, r.name)
-		switch {
-		case s.Timeout > 0:
-		case r.of > 1:
-			s.Timeout = 10 * time.Second
-		default:
-			s.Timeout = 400 * time.Millisecond
-		}
-		return breaker.Layer[Request, Response](s)
 	}})
 }
