@@ -185,14 +185,17 @@ func (b Builder) Failover(o failover.Options) Builder {
 }
 
 // Balance fans out as Failover does, but spreads signatures over the replicas by
-// their load. A failed one is not tried at another: a Retry above does that. A
-// replica that keeps failing is probed beside the calls, whatever o.Beside says,
-// for signing twice does no harm. See package balance.
+// their load. A failed one is not tried at another: a Retry above does that. See
+// package balance.
+//
+// Signing twice does no harm, so a replica that keeps failing is probed beside
+// the calls, whatever o.Beside says, and o.Failures of 0 means 3 here.
 func (b Builder) Balance(o balance.Options) Builder {
 	if err := o.Validate(); err != nil {
 		return b.fail("Balance", err)
 	}
 	o.Beside = true
+	o.Failures = cmp.Or(o.Failures, 3)
 	return b.fanOut("Balance", "balance", o.Names, func(names []string, replicas []Service) Service {
 		if len(replicas) == 1 {
 			return replicas[0]

@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,10 +27,13 @@ import (
 //	awskms:///alias/release?region=eu-west-1
 //	awskms:///1234abcd-12ab-34cd-56ef-1234567890ab
 //	awskms:///arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab
+//	awskms:///mrk-1234abcd12ab34cd56ef1234567890ab?region=eu-west-1&region=eu-central-1
 //
 // After the three slashes stands what [New] takes. The Region is that of the
-// query, else that of an ARN, else the configuration's. The query's endpoint is
-// the URL of another server to ask, such as one on a private network.
+// query, else that of an ARN, else the configuration's. Several Regions, in order
+// of preference, are for a key that is in all of them; see [MultiRegion]. The
+// query's endpoint is the URL of another server to ask, such as one on a private
+// network: one for each Region, in the same order.
 //
 // The client is made for load: it keeps as many connections as there are
 // signatures under way, 256 at most while idle, where the SDK keeps 10 and dials
@@ -37,22 +42,25 @@ import (
 //
 // A URI that names no key is a [signer.Error]. Open asks nothing of KMS.
 func Open(ctx context.Context, uri string) (signer.KeyProvider, error) {
-	keyID, region, endpoint, err := parse(uri)
+	at, err := parse(uri)
 	if err != nil {
 		return nil, &signer.Error{Reason: fmt.Sprintf("%s is no key URI: %v; one reads awskms:///alias/release?region=eu-west-1", quoted(uri), err)}
 	}
 	cfg, err := config.LoadDefaultConfig(ctx,
-		config.WithRegion(region),
+		config.WithRegion(at.home()),
 		config.WithHTTPClient(httpClient()),
 		config.WithRetryer(func() aws.Retryer { return aws.NopRetryer{} }))
 	if err != nil {
-		return nil, &signer.Error{KeyID: keyID, Reason: "the SDK's configuration does not load", Err: err}
+		return nil, &signer.Error{KeyID: at.keyID, Reason: "the SDK's configuration does not load", Err: err}
 	}
-	return New(kms.NewFromConfig(cfg, func(o *kms.Options) {
-		if endpoint != "" {
-			o.BaseEndpoint = &endpoint
+	if len(at.regions) > 1 {
+		var clients []API
+		for i := range at.regions {
+			clients = append(clients, at.client(cfg, i))
 		}
-	}), keyID), nil
+		return MultiRegion(at.keyID, clients...), nil
+	}
+	return New(at.client(cfg, 0), at.keyID), nil
 }
 
 // quoted is a URI as it may be shown: without a password that slipped into it.
@@ -64,48 +72,101 @@ func quoted(uri string) string {
 	return strconv.Quote(u.Redacted())
 }
 
+// location is what a URI says of a key.
+type location struct {
+	keyID     string
+	regions   []string // none: the configuration's
+	endpoints []string // none, or one for each Region
+}
+
+// home returns the first Region, or "" for the configuration's.
+func (l location) home() string {
+	if len(l.regions) == 0 {
+		return ""
+	}
+	return l.regions[0]
+}
+
+// client returns a client for the i-th Region.
+func (l location) client(cfg aws.Config, i int) *kms.Client {
+	return kms.NewFromConfig(cfg, func(o *kms.Options) {
+		if i > 0 {
+			o.Region = l.regions[i]
+		}
+		if len(l.endpoints) > 0 {
+			o.BaseEndpoint = &l.endpoints[i]
+		}
+	})
+}
+
 // parse takes a key's URI apart.
-func parse(uri string) (keyID, region, endpoint string, err error) {
+func parse(uri string) (location, error) {
 	u, err := url.Parse(uri)
 	if err != nil {
-		return "", "", "", fmt.Errorf("it is no URI at all")
+		return location{}, fmt.Errorf("it is no URI at all")
 	}
 	query, err := url.ParseQuery(u.RawQuery)
 	switch {
 	case u.Scheme != "awskms":
-		return "", "", "", fmt.Errorf("its scheme is %q", u.Scheme)
+		return location{}, fmt.Errorf("its scheme is %q", u.Scheme)
 	case u.Host != "" || u.User != nil:
-		return "", "", "", fmt.Errorf("%q stands where a host does; there are three slashes before the key", u.Host)
+		return location{}, fmt.Errorf("%q stands where a host does; there are three slashes before the key", u.Host)
 	case u.Opaque != "" || strings.TrimPrefix(u.Path, "/") == "":
-		return "", "", "", fmt.Errorf("there is no key after three slashes")
+		return location{}, fmt.Errorf("there is no key after three slashes")
 	case u.Fragment != "":
-		return "", "", "", fmt.Errorf("it has a fragment, #%s", u.Fragment)
+		return location{}, fmt.Errorf("it has a fragment, #%s", u.Fragment)
 	case err != nil:
-		return "", "", "", fmt.Errorf("its query does not parse")
+		return location{}, fmt.Errorf("its query does not parse")
 	}
-	keyID = strings.TrimPrefix(u.Path, "/")
-	a, err := arn.Parse(keyID)
-	if err == nil {
-		region = a.Region
-	}
-	for name, values := range query {
-		switch {
-		case len(values) != 1 || values[0] == "":
-			return "", "", "", fmt.Errorf("%s is not given once in its query", name)
-		case name == "region" && region != "" && region != values[0]:
-			return "", "", "", fmt.Errorf("its region is %s, and its ARN's is %s", values[0], region)
-		case name == "region":
-			region = values[0]
-		case name == "endpoint":
-			endpoint = values[0]
-		default:
-			return "", "", "", fmt.Errorf("its query has %s, where region and endpoint may be", name)
+	for name := range query {
+		if name != "region" && name != "endpoint" {
+			return location{}, fmt.Errorf("its query has %s, where region and endpoint may be", name)
 		}
 	}
-	if e, err := url.Parse(endpoint); endpoint != "" && (err != nil || e.Host == "" || e.User != nil || e.Scheme != "https" && e.Scheme != "http") {
-		return "", "", "", fmt.Errorf("its endpoint is no http or https URL, or has a user")
+	l := location{strings.TrimPrefix(u.Path, "/"), query["region"], query["endpoint"]}
+	if err := l.checkRegions(); err != nil {
+		return location{}, err
 	}
-	return keyID, region, endpoint, nil
+	return l, l.checkEndpoints()
+}
+
+var regionName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)+$`)
+
+// checkRegions gives a location without a Region that of its ARN.
+func (l *location) checkRegions() error {
+	for i, region := range l.regions {
+		switch {
+		case !regionName.MatchString(region):
+			return fmt.Errorf("%q is no Region's name; several Regions are given as region=eu-west-1&region=eu-central-1", region)
+		case slices.Contains(l.regions[:i], region):
+			return fmt.Errorf("it has the Region %s twice", region)
+		}
+	}
+	if len(l.regions) > 1 && !isMultiRegion(l.keyID) {
+		return fmt.Errorf("it has %d Regions, and its key is in one only; the ids of multi-Region keys begin with mrk-", len(l.regions))
+	}
+	a, err := arn.Parse(l.keyID)
+	switch {
+	case err != nil:
+	case len(l.regions) == 0:
+		l.regions = []string{a.Region}
+	case !slices.Contains(l.regions, a.Region):
+		return fmt.Errorf("its region is %s, and its ARN's is %s", strings.Join(l.regions, " and "), a.Region)
+	}
+	return nil
+}
+
+func (l *location) checkEndpoints() error {
+	if n := max(len(l.regions), 1); len(l.endpoints) > 0 && len(l.endpoints) != n {
+		return fmt.Errorf("it has %d endpoints; it must have none, or %d: one for each Region, in the same order", len(l.endpoints), n)
+	}
+	for _, endpoint := range l.endpoints {
+		e, err := url.Parse(endpoint)
+		if err != nil || e.Host == "" || e.User != nil || e.Scheme != "https" && e.Scheme != "http" {
+			return fmt.Errorf("its endpoint is no http or https URL, or has a user")
+		}
+	}
+	return nil
 }
 
 // httpClient is the SDK's, fit for a burst of signatures.

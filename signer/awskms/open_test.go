@@ -95,24 +95,30 @@ func TestOpenWithoutARegionSaysSo(t *testing.T) {
 
 func TestOpenRefusesWhatNamesNoKey(t *testing.T) {
 	for uri, want := range map[string]string{
-		"":                                         `its scheme is ""`,
-		"kms:///alias/release":                     `its scheme is "kms"`,
-		"awskms://alias/release":                   `"alias" stands where a host does; there are three slashes before the key`,
-		"awskms://user@/alias/release":             "stands where a host does",
-		"awskms:alias/release":                     "there is no key after three slashes",
-		"awskms:///":                               "there is no key after three slashes",
-		"awskms:///?region=eu-west-1":              "there is no key after three slashes",
-		"awskms:///alias/x#y":                      "it has a fragment, #y",
-		"awskms:///alias/x?region=":                "region is not given once",
-		"awskms:///alias/x?region=a&region=b":      "region is not given once",
-		"awskms:///alias/x?regoin=eu-west-1":       "its query has regoin, where region and endpoint may be",
-		"awskms:///alias/x?endpoint=example.com":   "its endpoint is no http or https URL",
-		"awskms:///alias/x?endpoint=https://a:b@c": "or has a user",
-		"awskms:///arn:aws:kms:us-east-1:111122223333:key/k?region=eu-west-1": "its region is eu-west-1, and its ARN's is us-east-1",
-		"awskms://AKIA:secret@host/alias/x":                                   "stands where a host does",
-		"awskms:///alias/x?endpoint=ftp://a":                                  "is no http or https URL",
-		"awskms:///alias/x?a;b":                                               "its query does not parse",
-		"awskms:///%zz":                                                       "it is no URI at all",
+		"":                             `its scheme is ""`,
+		"kms:///alias/release":         `its scheme is "kms"`,
+		"awskms://alias/release":       `"alias" stands where a host does; there are three slashes before the key`,
+		"awskms://user@/alias/release": "stands where a host does",
+		"awskms:alias/release":         "there is no key after three slashes",
+		"awskms:///":                   "there is no key after three slashes",
+		"awskms:///?region=eu-west-1":  "there is no key after three slashes",
+		"awskms:///alias/x#y":          "it has a fragment, #y",
+		"awskms:///alias/x?region=":    `"" is no Region's name`,
+		"awskms:///alias/x?region=eu-west-1,eu-central-1":                                             "several Regions are given as region=eu-west-1&region=eu-central-1",
+		"awskms:///alias/x?region=eu-west-1&region=eu-west-1":                                         "it has the Region eu-west-1 twice",
+		"awskms:///1234abcd-12ab-34cd-56ef-1234567890ab?region=eu-west-1&region=us-east-1":            "it has 2 Regions, and its key is in one only; the ids of multi-Region keys begin with mrk-",
+		"awskms:///mrk-1?region=eu-west-1&region=us-east-1&endpoint=http://127.0.0.1":                 "it has 1 endpoints; it must have none, or 2: one for each Region, in the same order",
+		"awskms:///mrk-1?endpoint=http://127.0.0.1&endpoint=http://127.0.0.1":                         "it has 2 endpoints; it must have none, or 1",
+		"awskms:///mrk-1?region=eu-west-1&region=us-east-1&endpoint=http://a&endpoint=b":              "its endpoint is no http or https URL",
+		"awskms:///arn:aws:kms:us-east-1:111122223333:key/mrk-1?region=eu-west-1&region=eu-central-1": "its region is eu-west-1 and eu-central-1, and its ARN's is us-east-1",
+		"awskms:///alias/x?regoin=eu-west-1":                                                          "its query has regoin, where region and endpoint may be",
+		"awskms:///alias/x?endpoint=example.com":                                                      "its endpoint is no http or https URL",
+		"awskms:///alias/x?endpoint=https://a:b@c":                                                    "or has a user",
+		"awskms:///arn:aws:kms:us-east-1:111122223333:key/k?region=eu-west-1":                         "its region is eu-west-1, and its ARN's is us-east-1",
+		"awskms://AKIA:secret@host/alias/x":                                                           "stands where a host does",
+		"awskms:///alias/x?endpoint=ftp://a":                                                          "is no http or https URL",
+		"awskms:///alias/x?a;b":                                                                       "its query does not parse",
+		"awskms:///%zz":                                                                               "it is no URI at all",
 	} {
 		_, err := awskms.Open(t.Context(), uri)
 		require.ErrorContains(t, err, want, uri)
@@ -125,6 +131,7 @@ func TestOpenRefusesWhatNamesNoKey(t *testing.T) {
 
 func FuzzOpen(f *testing.F) {
 	f.Add("awskms:///alias/release?region=eu-west-1")
+	f.Add("awskms:///mrk-1?region=eu-west-1&region=eu-central-1&endpoint=http://127.0.0.1:1&endpoint=http://127.0.0.1:2")
 	f.Add("awskms:///arn:aws:kms:us-east-1:111122223333:key/mrk-1?endpoint=http://127.0.0.1:1")
 	f.Fuzz(func(t *testing.T, uri string) {
 		provider, err := awskms.Open(t.Context(), uri)
