@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"io"
+	"regexp"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+	"github.com/stretchr/testify/require"
+
+	"github.com/turretgo/turret/signer/kmstest"
+)
+
+func TestTimelineTellsWhoSignedAndThatNothingWasLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out strings.Builder
+		require.NoError(t, run(t.Context(), nil, &out))
+		require.Regexp(t, `\n7\d\d signatures, none lost\n$`, out.String())
+
+		const home, away = "us-east-1 ▪", "eu-west-1 ▪"
+		for at, want := range map[string]struct {
+			state   string
+			by, not string
+			slowest string // a pattern
+		}{
+			"1.5":  {"well", home, away, `\d\dms`},
+			"3.5":  {"hung", away, home, `1\.\d+s`},    // calls that began in the first second of it
+			"5.0":  {"hung", away, home, `\d{2,3}ms`},  // and those that began later
+			"8.0":  {"well", home, away, `\d\dms`},     // home again
+			"9.5":  {"throttled", away, home, `\d+ms`}, //
+			"12.5": {"well", home, away, `\d\dms`},     //
+			"14.5": {"down", away, home, `\d{2,3}ms`},  //
+			"18.0": {"well", home, away, `\d{2}ms`},    //
+		} {
+			line := regexp.MustCompile(`(?m)^ *` + regexp.QuoteMeta(at) + `s  .*$`).FindString(out.String())
+			require.Contains(t, line, want.state, at)
+			require.Contains(t, line, want.by, at)
+			require.NotContains(t, line, want.not, at)
+			require.Regexp(t, ` `+want.slowest+` `, line)
+		}
+	})
+}
+
+func TestKeyOfOnesOwnSigns(t *testing.T) {
+	t.Setenv("AWS_ACCESS_KEY_ID", "AKID")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
+	srv := kmstest.NewServer()
+	defer srv.Close()
+	away := srv.Replica("eu-central-1")
+	id := srv.CreateKey(types.KeySpecRsa2048)
+	uri := "awskms:///" + id + "?region=us-east-1&region=eu-central-1&endpoint=" + srv.Endpoint() + "&endpoint=" + away.Endpoint()
+	var out strings.Builder
+	require.NoError(t, run(t.Context(), []string{"-key", uri, "-for", "200ms"}, &out))
+	require.Regexp(t, `\d signatures, none lost`, out.String())
+
+	for _, faulty := range []*kmstest.Server{srv, away} {
+		faulty.Deny(id)
+	}
+	require.ErrorContains(t, run(t.Context(), []string{"-key", uri, "-for", "200ms"}, io.Discard), "access denied")
+}
+
+func TestInterruptEndsIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), schedule[0].length*3/2)
+		defer cancel()
+		require.ErrorIs(t, run(ctx, nil, io.Discard), context.DeadlineExceeded)
+	})
+}
