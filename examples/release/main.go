@@ -1,0 +1,140 @@
+// Command release signs a file with a key in a KMS, as a release pipeline does.
+//
+// It writes a detached signature, FILE.sig, and the public key, FILE.pub.pem,
+// and prints the openssl command that verifies the one with the other.
+//
+//	go run ./examples/release              # sign with each type of key in a KMS that fails, and let openssl verify
+//	go run ./examples/release FILE         # with a throw-away key
+//	go run ./examples/release -key 'awskms:///alias/release?region=eu-west-1' FILE
+//
+// What is written is written whole or not at all; a signature of an earlier run
+// stays until a new one replaces it. Files of any size are signed, except with
+// Ed25519 keys, which sign no digest: KMS takes 4096 bytes of them at most.
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+
+	"github.com/turretgo/turret/signer"
+	"github.com/turretgo/turret/signer/awskms"
+	"github.com/turretgo/turret/signer/kmstest"
+)
+
+// faults is the bad day of the KMS in this process.
+var faults = kmstest.Faults{
+	Seed:     1,
+	Latency:  kmstest.LogNormal(15*time.Millisecond, 100*time.Millisecond),
+	Throttle: 0.30,
+	Hang:     0.10,
+	Corrupt:  0.10,
+}
+
+const faultsText = "30 % throttled, 10 % hangs, 10 % corrupt signatures"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+	case errors.As(err, new(usageError)):
+		fmt.Fprintln(os.Stderr, "release:", err)
+		os.Exit(2)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "release:", err)
+		os.Exit(1)
+	}
+}
+
+// usageError is a mistake on the command line.
+type usageError struct{ error }
+
+type options struct {
+	file   string
+	keyURI string
+	pss    bool
+	out    string
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	o, err := parse(args, stderr)
+	if err != nil {
+		return err
+	}
+	srv := kmstest.NewServer()
+	defer srv.Close()
+	if o.file == "" {
+		return demo(ctx, srv, stdout)
+	}
+	provider, err := o.provider(ctx, srv)
+	if err != nil {
+		return err
+	}
+	key, err := build(ctx, provider)
+	if err != nil {
+		return err
+	}
+	defer key.Close()
+	r, err := release(ctx, key, o.pss, o.file, cmp.Or(o.out, filepath.Dir(o.file)))
+	if err != nil {
+		return err
+	}
+	if o.keyURI == "" {
+		fmt.Fprintln(stdout, "Signed with a throw-away key; -key names a real one.")
+	}
+	fmt.Fprintf(stdout, "%s: %s, %s\nVerify it with\n\n  %s\n", r.sigFile, r.scheme.name, r.pubFile, r.command())
+	return nil
+}
+
+// build puts the recommended stack around a key.
+func build(ctx context.Context, p signer.KeyProvider) (*signer.Signer, error) {
+	return signer.NewBuilder(p).Defaults(signer.Defaults{}).Build(ctx)
+}
+
+// provider returns where the key comes from: a KMS, or a throw-away one in srv.
+func (o options) provider(ctx context.Context, srv *kmstest.Server) (signer.KeyProvider, error) {
+	switch {
+	case o.keyURI != "":
+		return awskms.Open(ctx, o.keyURI)
+	case o.pss:
+		return awskms.New(srv.Client(), srv.CreateKey(types.KeySpecRsa2048)), nil
+	}
+	return awskms.New(srv.Client(), srv.CreateKey(types.KeySpecEccNistP256)), nil
+}
+
+func parse(args []string, stderr io.Writer) (options, error) {
+	var o options
+	flags := flag.NewFlagSet("release", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	flags.StringVar(&o.keyURI, "key", "", "sign with the key of this `URI`, awskms:///…, in place of a throw-away one")
+	flags.BoolVar(&o.pss, "pss", false, "sign with RSA-PSS, where the key is an RSA key; default PKCS #1 v1.5")
+	flags.StringVar(&o.out, "out", "", "write to this `folder`, in place of the file's own")
+	err := flags.Parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		fmt.Fprint(stderr, "usage: go run ./examples/release [flags] [FILE]\n\nSigns a file with a key in a KMS, so that openssl verifies it: writes FILE.sig and FILE.pub.pem.\nWithout FILE it shows itself with each type of key.\n\n")
+		flags.SetOutput(stderr)
+		flags.PrintDefaults()
+		return o, err
+	}
+	o.file = flags.Arg(0)
+	switch {
+	case err != nil:
+		return o, usageError{fmt.Errorf("%w; -h lists the flags", err)}
+	case flags.NArg() > 1:
+		return o, usageError{fmt.Errorf("there are %d files; one is signed at a time, and flags come before it", flags.NArg())}
+	case o.file == "" && len(args) > 0:
+		return o, usageError{errors.New("there is no file to sign; name it after the flags")}
+	}
+	return o, nil
+}
