@@ -6,6 +6,7 @@ import (
 	"crypto"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -42,6 +43,10 @@ var (
 
 // Public returns the public key: at once, never nil, and never by the network.
 func (s *Signer) Public() crypto.PublicKey { return s.pub }
+
+// Algorithms returns what the key signs with; [Algorithm.SignerOpts] are the
+// options that ask for one.
+func (s *Signer) Algorithms() []Algorithm { return slices.Clone(s.algorithms) }
 
 // Sign signs a digest that was made with opts.HashFunc, or, with an Ed25519 key
 // and crypto.Hash(0), a message. Opts are a crypto.Hash, or an *rsa.PSSOptions

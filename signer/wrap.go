@@ -111,8 +111,6 @@ func (w *Wrapped) ProvideKey(context.Context) (Key, error) { return w, nil }
 // Algorithms returns what the signer signs with; see [Wrap].
 func (w *Wrapped) Algorithms() []Algorithm {
 	switch s := w.signer.(type) {
-	case *Signer:
-		return s.algorithms
 	case lister:
 		return s.Algorithms()
 	case *ecdsa.PrivateKey:
