@@ -3,6 +3,7 @@ package awskms
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -159,6 +160,9 @@ func (c *cause) innermost() string {
 	}
 	if sent, ok := errors.AsType[*smithyhttp.RequestSendError](c.err); ok {
 		return sent.Err.Error()
+	}
+	if is[*json.SyntaxError](c.err) {
+		return "the answer is no JSON, and so not KMS's"
 	}
 	if read, ok := errors.AsType[*smithy.DeserializationError](c.err); ok && read.Err != nil {
 		return read.Err.Error()
