@@ -522,6 +522,11 @@ func TestKeyWithAlgorithmsUnknownHere(t *testing.T) {
 	cert, err := signer.Certificate(selfSigned(t, s), s)
 	require.NoError(t, err)
 	require.Len(t, cert.SupportedSignatureAlgorithms, 1)
+
+	k = &listing{fake("Ed25519"), []signer.Algorithm{"NEW_THING"}}
+	_, err = build(t, signer.NewBuilder(k)).Sign(nil, []byte("m"), crypto.Hash(0))
+	require.EqualError(t, err, "signer: Ed25519 key has no algorithm that is known here; it must sign with one of ED25519_SHA_512")
+	require.Zero(t, k.calls)
 }
 
 type listing struct {

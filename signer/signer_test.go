@@ -161,9 +161,9 @@ func TestWhatAKeyCannotDoIsRefusedBeforeItIsAsked(t *testing.T) {
 		opts   crypto.SignerOpts
 		want   string
 	}{
-		"nil opts":                 {"ECDSA P-256", d, nil, "signer: ECDSA P-256 key cannot sign without options: opts are nil; pass the crypto.Hash that made the digest, or an *rsa.PSSOptions"},
+		"nil opts":                 {"ECDSA P-256", d, nil, "signer: ECDSA P-256 key cannot sign without options: opts are nil; pass the crypto.Hash that made the digest"},
 		"typed nil PSS opts":       {"RSA 2048", d, (*rsa.PSSOptions)(nil), "signer: RSA 2048 key cannot sign without options: opts are nil; pass the crypto.Hash that made the digest, or an *rsa.PSSOptions"},
-		"typed nil Ed25519 opts":   {"Ed25519", d, (*ed25519.Options)(nil), "signer: Ed25519 key cannot sign without options: opts are nil; pass the crypto.Hash that made the digest, or an *rsa.PSSOptions"},
+		"typed nil Ed25519 opts":   {"Ed25519", d, (*ed25519.Options)(nil), "signer: Ed25519 key cannot sign without options: opts are nil; pass crypto.Hash(0), and the message itself"},
 		"SHA-1":                    {"RSA 2048", make([]byte, sha1.Size), crypto.SHA1, "signer: RSA 2048 key cannot sign a SHA-1 digest: it signs with RSASSA_PSS_SHA_256, RSASSA_PSS_SHA_384, RSASSA_PSS_SHA_512, RSASSA_PKCS1_V1_5_SHA_256, RSASSA_PKCS1_V1_5_SHA_384, RSASSA_PKCS1_V1_5_SHA_512 only"},
 		"MD5+SHA-1":                {"ECDSA P-256", make([]byte, md5.Size+sha1.Size), crypto.MD5SHA1, "signer: ECDSA P-256 key cannot sign a MD5+SHA1 digest: it signs with ECDSA_SHA_256 only"},
 		"SHA-224":                  {"ECDSA P-256", make([]byte, sha256.Size224), crypto.SHA224, "signer: ECDSA P-256 key cannot sign a SHA-224 digest: it signs with ECDSA_SHA_256 only"},
@@ -177,14 +177,14 @@ func TestWhatAKeyCannotDoIsRefusedBeforeItIsAsked(t *testing.T) {
 		"no hash, PSS":             {"RSA 2048", d, &rsa.PSSOptions{}, "signer: RSA 2048 key signs digests, and opts name no hash; pass the crypto.Hash that made the digest"},
 		"salt of another length":   {"RSA 2048", d, pss(crypto.SHA256, 20), "signer: RSA 2048 key cannot make an RSA-PSS signature with a salt of 20 bytes; the salt is as long as the hash: use rsa.PSSSaltLengthEqualsHash"},
 		"salt below all constants": {"RSA 2048", d, pss(crypto.SHA256, -7), "signer: RSA 2048 key cannot make an RSA-PSS signature with a salt of -7 bytes; the salt is as long as the hash: use rsa.PSSSaltLengthEqualsHash"},
-		"PSS on ECDSA":             {"ECDSA P-256", d, pss(crypto.SHA256, rsa.PSSSaltLengthAuto), "signer: ECDSA P-256 key cannot make an RSA-PSS signature; pass a crypto.Hash in place of *rsa.PSSOptions"},
-		"PSS on Ed25519":           {"Ed25519", d, pss(crypto.SHA256, rsa.PSSSaltLengthAuto), "signer: Ed25519 key cannot make an RSA-PSS signature; pass a crypto.Hash in place of *rsa.PSSOptions"},
+		"PSS on ECDSA":             {"ECDSA P-256", d, pss(crypto.SHA256, rsa.PSSSaltLengthAuto), "signer: ECDSA P-256 key cannot make an RSA-PSS signature, as *rsa.PSSOptions ask; pass the crypto.Hash that made the digest"},
+		"PSS on Ed25519":           {"Ed25519", d, pss(crypto.SHA256, rsa.PSSSaltLengthAuto), "signer: Ed25519 key cannot make an RSA-PSS signature, as *rsa.PSSOptions ask; pass crypto.Hash(0), and the message itself"},
 		"P-384 with SHA-256":       {"ECDSA P-384", d, crypto.SHA256, "signer: ECDSA P-384 key cannot sign a SHA-256 digest: it signs with ECDSA_SHA_384 only"},
 		"P-521 with SHA-384":       {"ECDSA P-521", make([]byte, sha512.Size384), crypto.SHA384, "signer: ECDSA P-521 key cannot sign a SHA-384 digest: it signs with ECDSA_SHA_512 only"},
 		"a hash on Ed25519":        {"Ed25519", d, crypto.SHA256, "signer: Ed25519 key signs messages, not SHA-256 digests (Ed25519ph); pass the message, and crypto.Hash(0)"},
 		"Ed25519ph":                {"Ed25519", make([]byte, 64), &ed25519.Options{Hash: crypto.SHA512}, "signer: Ed25519 key signs messages, not SHA-512 digests (Ed25519ph); pass the message, and crypto.Hash(0)"},
 		"Ed25519ctx":               {"Ed25519", d, &ed25519.Options{Context: "x"}, "signer: Ed25519 key cannot sign with a context (Ed25519ctx); leave ed25519.Options.Context empty"},
-		"Ed25519 opts on ECDSA":    {"ECDSA P-256", d, &ed25519.Options{}, "signer: ECDSA P-256 key cannot make an Ed25519 signature; pass a crypto.Hash in place of *ed25519.Options"},
+		"Ed25519 opts on ECDSA":    {"ECDSA P-256", d, &ed25519.Options{}, "signer: ECDSA P-256 key cannot make an Ed25519 signature, as *ed25519.Options ask; pass the crypto.Hash that made the digest"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			key := fake(tc.key)

@@ -7,6 +7,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rsa"
 	"errors"
+	"slices"
 
 	"github.com/turretgo/turret"
 )
@@ -53,29 +54,30 @@ func verify(pub crypto.PublicKey, req Request, sig []byte) error {
 	if err := present(sig); err != nil {
 		return err
 	}
-	s, known := schemes[req.Algorithm]
-	digest := req.Message
-	if req.MessageType == Raw && s.hash != 0 {
-		h := s.hash.New()
-		h.Write(req.Message)
-		digest = h.Sum(nil)
-	}
-	valid := false
-	switch pub := pub.(type) {
-	case *rsa.PublicKey:
-		if s.pss {
-			opts := rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}
-			valid = rsa.VerifyPSS(pub, s.hash, digest, sig, &opts) == nil
-		} else {
-			valid = rsa.VerifyPKCS1v15(pub, s.hash, digest, sig) == nil
-		}
-	case *ecdsa.PublicKey:
-		valid = ecdsa.VerifyASN1(pub, digest, sig)
-	case ed25519.PublicKey:
-		valid = ed25519.Verify(pub, req.Message, sig)
-	}
-	if !known || !valid {
+	if !slices.Contains(familyOf(pub).algorithms, req.Algorithm) || !verifies(pub, schemes[req.Algorithm], req, sig) {
 		return errors.New("the key answered with a signature that its public half does not verify")
 	}
 	return nil
+}
+
+func verifies(pub crypto.PublicKey, s scheme, req Request, sig []byte) bool {
+	signed := req.Message
+	if req.MessageType == Raw && s.hash != 0 {
+		h := s.hash.New()
+		h.Write(req.Message)
+		signed = h.Sum(nil)
+	}
+	switch pub := pub.(type) {
+	case *rsa.PublicKey:
+		if s.pss {
+			salt := &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}
+			return rsa.VerifyPSS(pub, s.hash, signed, sig, salt) == nil
+		}
+		return rsa.VerifyPKCS1v15(pub, s.hash, signed, sig) == nil
+	case *ecdsa.PublicKey:
+		return ecdsa.VerifyASN1(pub, signed, sig)
+	case ed25519.PublicKey:
+		return ed25519.Verify(pub, signed, sig)
+	}
+	return false
 }

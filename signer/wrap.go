@@ -114,7 +114,7 @@ func (w *Wrapped) Algorithms() []Algorithm {
 	case lister:
 		return s.Algorithms()
 	case *ecdsa.PrivateKey:
-		return ecdsaAlgorithms // a key in memory does not keep to its curve's hash
+		return ecdsaFamily.algorithms // a key in memory does not keep to its curve's hash
 	}
 	return paired(w.pub)
 }
