@@ -11,7 +11,9 @@ import (
 type Algorithm string
 
 // The algorithms that a [Signer] resolves a public key and a crypto.SignerOpts
-// to. RSA-PSS salts are as long as the hash.
+// to. RSA-PSS salts are as long as the hash. An ECDSA signature's s may be in
+// either half of its range, on secp256k1 as on the curves of NIST: who needs the
+// lower one, as some blockchains do, takes the curve's order less s.
 const (
 	RSASSA_PSS_SHA_256        Algorithm = "RSASSA_PSS_SHA_256"
 	RSASSA_PSS_SHA_384        Algorithm = "RSASSA_PSS_SHA_384"

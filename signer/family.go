@@ -8,6 +8,8 @@ import (
 	"crypto/rsa"
 	"fmt"
 	"slices"
+
+	"github.com/decred/dcrd/dcrec/secp256k1/v4"
 )
 
 // family is what the keys of one kind have in common.
@@ -29,6 +31,10 @@ var (
 		algorithms: []Algorithm{ECDSA_SHA_256, ECDSA_SHA_384, ECDSA_SHA_512},
 		opts:       "the crypto.Hash that made the digest",
 	}
+	secp256k1Family = &family{
+		algorithms: []Algorithm{ECDSA_SHA_256},
+		opts:       "the crypto.Hash that made the digest",
+	}
 	ed25519Family = &family{
 		algorithms: []Algorithm{ED25519_SHA_512},
 		opts:       "crypto.Hash(0), and the message itself",
@@ -44,6 +50,8 @@ func familyOf(pub crypto.PublicKey) *family {
 		return rsaFamily
 	case *ecdsa.PublicKey:
 		return ecdsaFamily
+	case *secp256k1.PublicKey:
+		return secp256k1Family
 	case ed25519.PublicKey:
 		return ed25519Family
 	}
@@ -91,6 +99,10 @@ func keyType(pub crypto.PublicKey) string {
 		//lint:ignore SA1019 they are only compared with nil, on which Bytes panics
 		if pub != nil && pub.X != nil && pub.Y != nil && paired(pub) != nil {
 			return "ECDSA " + pub.Curve.Params().Name
+		}
+	case *secp256k1.PublicKey:
+		if pub != nil && pub.IsOnCurve() { // the point at infinity is not
+			return "ECDSA secp256k1"
 		}
 	case ed25519.PublicKey:
 		if len(pub) == ed25519.PublicKeySize {

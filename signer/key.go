@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"reflect"
 
+	"github.com/decred/dcrd/dcrec/secp256k1/v4"
+
 	"github.com/turretgo/turret"
 )
 
@@ -132,7 +134,7 @@ func checkKey(k Key) error {
 		return &Error{Reason: "the key has no public half; Public must never return nil"}
 	}
 	if keyType(pub) == "" {
-		return &Error{Reason: fmt.Sprintf("public key of type %T is malformed or not supported; RSA, ECDSA on P-256, P-384 and P-521, and Ed25519 are", pub)}
+		return &Error{Reason: fmt.Sprintf("public key of type %T is malformed or not supported; RSA, ECDSA on P-256, P-384, P-521 and secp256k1 (as decred's *secp256k1.PublicKey), and Ed25519 are", pub)}
 	}
 	return nil
 }
@@ -149,6 +151,13 @@ func isNil(v any) bool {
 }
 
 func samePublic(a, b crypto.PublicKey) bool {
+	if isNil(a) || isNil(b) {
+		return false
+	}
+	if a, ok := a.(*secp256k1.PublicKey); ok { // which has no Equal
+		b, ok := b.(*secp256k1.PublicKey)
+		return ok && a.IsEqual(b)
+	}
 	eq, ok := a.(interface{ Equal(crypto.PublicKey) bool })
 	return ok && eq.Equal(b)
 }

@@ -16,11 +16,14 @@ import (
 	"crypto/sha512"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/decred/dcrd/dcrec/secp256k1/v4"
+	secp256k1ecdsa "github.com/decred/dcrd/dcrec/secp256k1/v4/ecdsa"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -43,8 +46,22 @@ var keys = sync.OnceValue(func() map[string]crypto.Signer {
 		"ECDSA P-384": must(ecdsa.GenerateKey(elliptic.P384(), rand.Reader)),
 		"ECDSA P-521": must(ecdsa.GenerateKey(elliptic.P521(), rand.Reader)),
 		"Ed25519":     ed,
+
+		"ECDSA secp256k1": decredSigner{must(secp256k1.GeneratePrivateKey())},
 	}
 })
+
+// decredSigner is a crypto.Signer as people write one around decred's key.
+type decredSigner struct{ key *secp256k1.PrivateKey }
+
+func (d decredSigner) Public() crypto.PublicKey { return d.key.PubKey() }
+
+func (d decredSigner) Sign(_ io.Reader, digest []byte, _ crypto.SignerOpts) ([]byte, error) {
+	return secp256k1ecdsa.Sign(d.key, digest).Serialize(), nil
+}
+
+// inTLS are the names of the keys that crypto/tls and crypto/x509 know.
+var inTLS = []string{"RSA 2048", "ECDSA P-256", "ECDSA P-384", "ECDSA P-521", "Ed25519"}
 
 func must[T any](v T, err error) T {
 	if err != nil {
@@ -112,8 +129,12 @@ func verifies(t *testing.T, pub crypto.PublicKey, message string, sig []byte, op
 		require.NoError(t, rsa.VerifyPKCS1v15(pub, opts.HashFunc(), digest(opts.HashFunc(), message), sig))
 	case *ecdsa.PublicKey:
 		require.True(t, ecdsa.VerifyASN1(pub, digest(opts.HashFunc(), message), sig))
+	case *secp256k1.PublicKey:
+		require.True(t, ecdsa.VerifyASN1(pub.ToECDSA(), digest(opts.HashFunc(), message), sig))
 	case ed25519.PublicKey:
 		require.True(t, ed25519.Verify(pub, []byte(message), sig))
+	default:
+		t.Fatalf("a public key of type %T", pub)
 	}
 }
 
@@ -129,6 +150,7 @@ func TestEveryKeySignsWithEveryAlgorithmItHas(t *testing.T) {
 		{"ECDSA P-256", []crypto.SignerOpts{crypto.SHA256}},
 		{"ECDSA P-384", []crypto.SignerOpts{crypto.SHA384}},
 		{"ECDSA P-521", []crypto.SignerOpts{crypto.SHA512}},
+		{"ECDSA secp256k1", []crypto.SignerOpts{crypto.SHA256}},
 		{"Ed25519", []crypto.SignerOpts{crypto.Hash(0), &ed25519.Options{}}},
 	} {
 		s := build(t, signer.NewBuilder(fake(tc.key)))
@@ -181,6 +203,9 @@ func TestWhatAKeyCannotDoIsRefusedBeforeItIsAsked(t *testing.T) {
 		"PSS on Ed25519":           {"Ed25519", d, pss(crypto.SHA256, rsa.PSSSaltLengthAuto), "signer: Ed25519 key cannot make an RSA-PSS signature, as *rsa.PSSOptions ask; pass crypto.Hash(0), and the message itself"},
 		"P-384 with SHA-256":       {"ECDSA P-384", d, crypto.SHA256, "signer: ECDSA P-384 key cannot sign a SHA-256 digest: it signs with ECDSA_SHA_384 only"},
 		"P-521 with SHA-384":       {"ECDSA P-521", make([]byte, sha512.Size384), crypto.SHA384, "signer: ECDSA P-521 key cannot sign a SHA-384 digest: it signs with ECDSA_SHA_512 only"},
+		"secp256k1 with SHA-512":   {"ECDSA secp256k1", make([]byte, 64), crypto.SHA512, "signer: ECDSA secp256k1 key cannot sign a SHA-512 digest: it signs with ECDSA_SHA_256 only"},
+		"PSS on secp256k1":         {"ECDSA secp256k1", d, pss(crypto.SHA256, 32), "signer: ECDSA secp256k1 key cannot make an RSA-PSS signature, as *rsa.PSSOptions ask; pass the crypto.Hash that made the digest"},
+		"no hash, secp256k1":       {"ECDSA secp256k1", d, crypto.Hash(0), "signer: ECDSA secp256k1 key signs digests, and opts name no hash; pass the crypto.Hash that made the digest"},
 		"a hash on Ed25519":        {"Ed25519", d, crypto.SHA256, "signer: Ed25519 key signs messages, not SHA-256 digests (Ed25519ph); pass the message, and crypto.Hash(0)"},
 		"Ed25519ph":                {"Ed25519", make([]byte, 64), &ed25519.Options{Hash: crypto.SHA512}, "signer: Ed25519 key signs messages, not SHA-512 digests (Ed25519ph); pass the message, and crypto.Hash(0)"},
 		"Ed25519ctx":               {"Ed25519", d, &ed25519.Options{Context: "x"}, "signer: Ed25519 key cannot sign with a context (Ed25519ctx); leave ed25519.Options.Context empty"},
@@ -320,7 +345,7 @@ func TestSignatureThatDoesNotVerifyIsThrownAway(t *testing.T) {
 func TestVerificationKnowsEveryAlgorithm(t *testing.T) {
 	for name, opts := range map[string]crypto.SignerOpts{
 		"RSA 2048": crypto.SHA384, "RSA 2048 ": pss(crypto.SHA512, rsa.PSSSaltLengthAuto),
-		"ECDSA P-521": crypto.SHA512, "Ed25519": crypto.Hash(0),
+		"ECDSA P-521": crypto.SHA512, "ECDSA secp256k1": crypto.SHA256, "Ed25519": crypto.Hash(0),
 	} {
 		name = string(bytes.TrimSpace([]byte(name)))
 		key := fake(name)
@@ -401,10 +426,11 @@ func TestManyAtOnce(t *testing.T) {
 // FuzzSign holds the box against Go's own keys: whatever it signs, they verify,
 // and whatever it refuses, it says why and asks no key.
 func FuzzSign(f *testing.F) {
-	names := []string{"RSA 2048", "ECDSA P-256", "ECDSA P-384", "ECDSA P-521", "Ed25519"}
+	names := []string{"RSA 2048", "ECDSA P-256", "ECDSA P-384", "ECDSA P-521", "Ed25519", "ECDSA secp256k1"}
 	f.Add(uint8(0), uint8(crypto.SHA256), true, -1, []byte("x"))
 	f.Add(uint8(1), uint8(crypto.SHA256), false, 0, make([]byte, 32))
 	f.Add(uint8(4), uint8(0), false, 0, []byte("message"))
+	f.Add(uint8(5), uint8(crypto.SHA256), false, 0, make([]byte, 32))
 	f.Fuzz(func(t *testing.T, key, h uint8, isPSS bool, salt int, message []byte) {
 		k := fake(names[int(key)%len(names)])
 		s := build(t, signer.NewBuilder(k))
@@ -435,6 +461,8 @@ func verifyDigest(pub crypto.PublicKey, message, sig []byte, opts crypto.SignerO
 		return rsa.VerifyPKCS1v15(pub, opts.HashFunc(), message, sig)
 	case *ecdsa.PublicKey:
 		valid = ecdsa.VerifyASN1(pub, message, sig)
+	case *secp256k1.PublicKey:
+		valid = ecdsa.VerifyASN1(pub.ToECDSA(), message, sig)
 	case ed25519.PublicKey:
 		valid = ed25519.Verify(pub, message, sig)
 	}

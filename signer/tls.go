@@ -7,6 +7,8 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+
+	"github.com/decred/dcrd/dcrec/secp256k1/v4"
 )
 
 // Certificate makes a certificate for crypto/tls of a chain in PEM, leaf first,
@@ -16,9 +18,17 @@ import (
 // It sets SupportedSignatureAlgorithms to what the key does. A TLS 1.2 client
 // asks an ECDSA key for SHA-256 first, whatever its curve, and a P-384 key in a
 // KMS cannot do that.
+//
+// Keys of types that crypto/tls does not know, such as secp256k1, are refused.
 func Certificate(chainPEM []byte, key crypto.Signer) (tls.Certificate, error) {
 	if key == nil {
 		return tls.Certificate{}, &Error{Reason: "Certificate needs a key; it was given nil"}
+	}
+	if !inTLS(key.Public()) {
+		return tls.Certificate{}, &Error{
+			KeyType: keyType(key.Public()),
+			Reason:  fmt.Sprintf("%s keys cannot be used with crypto/tls, which knows RSA, ECDSA on P-256, P-384 and P-521, and Ed25519", keyType(key.Public())),
+		}
 	}
 	cert := tls.Certificate{PrivateKey: key, SupportedSignatureAlgorithms: signatureSchemes(key)}
 	for block, rest := pem.Decode(chainPEM); block != nil; block, rest = pem.Decode(rest) {
@@ -41,6 +51,15 @@ func Certificate(chainPEM []byte, key crypto.Signer) (tls.Certificate, error) {
 	}
 	cert.Leaf = leaf
 	return cert, nil
+}
+
+// inTLS reports whether crypto/tls and crypto/x509 know keys of pub's type.
+func inTLS(pub crypto.PublicKey) bool {
+	switch pub.(type) {
+	case *secp256k1.PublicKey:
+		return false
+	}
+	return true
 }
 
 // tlsSchemes are the signature schemes of TLS that an algorithm can make.

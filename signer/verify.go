@@ -9,6 +9,9 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/decred/dcrd/dcrec/secp256k1/v4"
+	secp256k1ecdsa "github.com/decred/dcrd/dcrec/secp256k1/v4/ecdsa"
+
 	"github.com/turretgo/turret"
 )
 
@@ -76,6 +79,9 @@ func verifies(pub crypto.PublicKey, s scheme, req Request, sig []byte) bool {
 		return rsa.VerifyPKCS1v15(pub, s.hash, signed, sig) == nil
 	case *ecdsa.PublicKey:
 		return ecdsa.VerifyASN1(pub, signed, sig)
+	case *secp256k1.PublicKey:
+		parsed, err := secp256k1ecdsa.ParseDERSignature(sig)
+		return err == nil && parsed.Verify(signed, pub) // whatever half of the range its s is in
 	case ed25519.PublicKey:
 		return ed25519.Verify(pub, signed, sig)
 	}

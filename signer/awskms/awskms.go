@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto"
-	"crypto/x509"
 	"fmt"
 	"slices"
 
@@ -111,21 +110,27 @@ func (p *provider) open(out *kms.GetPublicKeyOutput) (signer.Key, error) {
 	if aws.ToString(out.KeyId) == "" {
 		return nil, refuse("KMS did not say which key it is")
 	}
-	pub, err := x509.ParsePKIXPublicKey(out.PublicKey)
+	spec, err := findSpec(out.KeySpec)
+	if err != nil {
+		return nil, refuse("%v", err)
+	}
+	pub, err := parsePublicKey(out.PublicKey)
 	if err != nil {
 		return nil, &signer.Error{
 			KeyID:   p.keyID,
-			KeyType: string(out.KeySpec),
-			Reason:  fmt.Sprintf("the public key, of spec %s, does not parse; RSA, ECC_NIST and ECC_NIST_EDWARDS25519 keys are supported", out.KeySpec),
+			KeyType: string(spec.name),
+			Reason:  fmt.Sprintf("the public key that KMS gave, of spec %s, does not parse", spec.name),
 			Err:     turret.WithClass(err, turret.Permanent),
 		}
 	}
-	k := &key{provider: p, arn: *out.KeyId, pub: pub, name: p.name}
-	for _, a := range out.SigningAlgorithms {
-		if a != types.SigningAlgorithmSpecEd25519PhSha512 { // hashes its digest again: no verifier takes that
-			k.algorithms = append(k.algorithms, signer.Algorithm(a))
-		}
+	if err := spec.check(pub); err != nil {
+		return nil, refuse("%v", err)
 	}
+	algorithms, err := spec.choose(out.SigningAlgorithms)
+	if err != nil {
+		return nil, refuse("%v", err)
+	}
+	k := &key{provider: p, arn: *out.KeyId, pub: pub, algorithms: algorithms, name: p.name}
 	if k.name == "" {
 		k.name = "kms"
 		if parsed, err := arn.Parse(k.arn); err == nil {

@@ -5,7 +5,10 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/rsa"
+	"crypto/x509"
 	"fmt"
 	"strings"
 	"testing"
@@ -16,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+	"github.com/decred/dcrd/dcrec/secp256k1/v4"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -63,6 +67,7 @@ func TestEveryKeySpecSignsWithEveryAlgorithm(t *testing.T) {
 		types.KeySpecEccNistP256:         {crypto.SHA256},
 		types.KeySpecEccNistP384:         {crypto.SHA384},
 		types.KeySpecEccNistP521:         {crypto.SHA512},
+		types.KeySpecEccSecgP256k1:       {crypto.SHA256},
 		types.KeySpecEccNistEdwards25519: {crypto.Hash(0)},
 	} {
 		t.Run(string(spec), func(t *testing.T) {
@@ -95,6 +100,8 @@ func goVerify(pub crypto.PublicKey, message, sig []byte, opts crypto.SignerOpts)
 		return rsa.VerifyPKCS1v15(pub, opts.HashFunc(), hashed(opts.HashFunc(), message), sig)
 	case *ecdsa.PublicKey:
 		valid = ecdsa.VerifyASN1(pub, hashed(opts.HashFunc(), message), sig)
+	case *secp256k1.PublicKey: // Go's ECDSA; OpenSSL's word is in examples/interop
+		valid = ecdsa.VerifyASN1(pub.ToECDSA(), hashed(opts.HashFunc(), message), sig)
 	case ed25519.PublicKey:
 		valid = ed25519.Verify(pub, message, sig)
 	}
@@ -341,6 +348,47 @@ func TestProviderRefusesWhatCannotWork(t *testing.T) {
 		})
 	}
 	require.LessOrEqual(t, srv.Stats().Op("GetPublicKey").Requests, 3)
+}
+
+func TestKeyThatIsNotWhatKMSSaysIsRefused(t *testing.T) {
+	srv := server(t)
+	p256 := srv.CreateKey(types.KeySpecEccNistP256)
+	const supported = "those supported are RSA_2048, RSA_3072, RSA_4096, ECC_NIST_P256, ECC_NIST_P384, ECC_NIST_P521, ECC_SECG_P256K1, ECC_NIST_EDWARDS25519"
+	unsupported, err := ecdsa.GenerateKey(elliptic.P224(), rand.Reader)
+	require.NoError(t, err)
+	p224, err := x509.MarshalPKIXPublicKey(unsupported.Public())
+	require.NoError(t, err)
+	for name, tc := range map[string]struct {
+		lie  func(*kms.GetPublicKeyOutput)
+		want string
+	}{
+		"SM2":     {func(o *kms.GetPublicKeyOutput) { o.KeySpec = types.KeySpecSm2 }, "the key's spec is SM2; " + supported},
+		"new":     {func(o *kms.GetPublicKeyOutput) { o.KeySpec = "ENIGMA" }, "the key's spec is ENIGMA; " + supported},
+		"no spec": {func(o *kms.GetPublicKeyOutput) { o.KeySpec = "" }, "the key's spec is not said; " + supported},
+		"another curve": {func(o *kms.GetPublicKeyOutput) { o.KeySpec = types.KeySpecEccNistP384 },
+			"KMS says that the key's spec is ECC_NIST_P384, and the public key that it gave is of another: ECC_NIST_P256"},
+		"another family": {func(o *kms.GetPublicKeyOutput) { o.KeySpec = types.KeySpecRsa2048 },
+			"KMS says that the key's spec is RSA_2048, and the public key that it gave is of another: ECC_NIST_P256"},
+		"a curve that KMS has not": {func(o *kms.GetPublicKeyOutput) { o.PublicKey = p224 },
+			"KMS says that the key's spec is ECC_NIST_P256, and the public key that it gave is of another: none that is supported"},
+		"no algorithm": {func(o *kms.GetPublicKeyOutput) { o.SigningAlgorithms = nil },
+			"KMS says that the key signs with nothing, which is of no use here; keys of spec ECC_NIST_P256 are used with ECDSA_SHA_256"},
+		"no algorithm of use": {func(o *kms.GetPublicKeyOutput) {
+			o.SigningAlgorithms = []types.SigningAlgorithmSpec{types.SigningAlgorithmSpecSm2dsa, types.SigningAlgorithmSpecEcdsaSha384}
+		}, "KMS says that the key signs with SM2DSA, ECDSA_SHA_384, which is of no use here; keys of spec ECC_NIST_P256 are used with ECDSA_SHA_256"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := awskms.New(lying{API: srv.Client(), publicKey: tc.lie}, p256).ProvideKey(t.Context())
+			require.EqualError(t, err, "signer: "+p256+": "+tc.want)
+			require.Equal(t, turret.Permanent, turret.Classify(err))
+		})
+	}
+
+	key, err := awskms.New(lying{API: srv.Client(), publicKey: func(o *kms.GetPublicKeyOutput) {
+		o.SigningAlgorithms = append(o.SigningAlgorithms, "NEW_THING")
+	}}, p256).ProvideKey(t.Context())
+	require.NoError(t, err, "what is new in KMS does not get in the way")
+	require.Equal(t, []signer.Algorithm{signer.ECDSA_SHA_256}, key.(interface{ Algorithms() []signer.Algorithm }).Algorithms())
 }
 
 func TestKeyIDsAreNotAltered(t *testing.T) {

@@ -9,14 +9,29 @@
 //
 //	provider, err := awskms.Open(ctx, "awskms:///alias/release?region=eu-west-1")
 //
-// Keys of type RSA, ECDSA on the NIST curves P-256, P-384 and P-521, and Ed25519
-// are opened. Opening one asks KMS for its public half, once, and pins its ARN:
-// an alias that is moved to another key later does not move the signer, which
-// signs with the key that it opened until it is built anew.
+// Opening a key asks KMS for its public half, once, and pins its ARN: an alias that
+// is moved to another key later does not move the signer, which signs with the key
+// that it opened until it is built anew.
 //
 // The stack around the key owns retries: the SDK's own are off in each call,
 // whatever the client's settings, for they would lose the error from KMS when a
 // deadline ends their backoff, and multiply with the stack's.
+//
+// # Keys
+//
+// All keys that KMS signs with are opened, but for SM2 keys and ED25519_PH_SHA_512:
+//
+//	KeySpec                      public key            signs
+//	RSA_2048, 3072, 4096         *rsa.PublicKey        SHA-256, 384 and 512 digests, PKCS #1 v1.5 and PSS
+//	ECC_NIST_P256, P384, P521    *ecdsa.PublicKey      SHA-256, 384 and 512 digests, respectively
+//	ECC_SECG_P256K1              *secp256k1.PublicKey  SHA-256 digests
+//	ECC_NIST_EDWARDS25519        ed25519.PublicKey     messages of up to 4096 bytes
+//
+// The public key of an ECC_SECG_P256K1 key is of decred's package
+// github.com/decred/dcrd/dcrec/secp256k1/v4. KMS does not normalise s in ECDSA
+// signatures: half of them have it in the upper half of its range, which is well
+// for this curve too, but not for Bitcoin, Ethereum and other chains that take the
+// lower one only. Code for those replaces such an s by the curve's order less s.
 //
 // # Errors
 //

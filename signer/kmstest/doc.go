@@ -32,8 +32,8 @@
 // CreateAlias, UpdateAlias, DeleteAlias, EnableKey, DisableKey,
 // ScheduleKeyDeletion, CancelKeyDeletion and ReplicateKey. The specs of keys are
 // RSA_2048, RSA_3072, RSA_4096, ECC_NIST_P256, ECC_NIST_P384, ECC_NIST_P521,
-// ECC_NIST_EDWARDS25519 and SYMMETRIC_DEFAULT, the last with nothing to do: Encrypt
-// and Decrypt are not here. What AWS refuses is refused with the error code that
+// ECC_SECG_P256K1, ECC_NIST_EDWARDS25519 and SYMMETRIC_DEFAULT, the last with
+// nothing to do: Encrypt and Decrypt are not here. What AWS refuses is refused with the error code that
 // AWS gives and, as far as it is known, the same message, after validation, name
 // look-up, permission, key state and key usage were checked in that order.
 //

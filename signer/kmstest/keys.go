@@ -3,7 +3,6 @@ package kmstest
 import (
 	"crypto"
 	"crypto/rand"
-	"crypto/x509"
 	"encoding/hex"
 	"slices"
 	"time"
@@ -141,7 +140,7 @@ func newMaterial(spec types.KeySpec, usage types.KeyUsageType, multiRegion bool,
 		if m.private, err = kind.generate(); err != nil {
 			return nil, errInternal()
 		}
-		if m.public, err = x509.MarshalPKIXPublicKey(m.private.Public()); err != nil {
+		if m.public, err = marshalPublicKey(m.private.Public()); err != nil {
 			return nil, errInternal()
 		}
 	}

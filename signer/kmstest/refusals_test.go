@@ -207,8 +207,8 @@ func TestCreateKeyRefuses(t *testing.T) {
 		in   kms.CreateKeyInput
 		want string
 	}{
-		{kms.CreateKeyInput{KeySpec: types.KeySpecEccSecgP256k1, KeyUsage: types.KeyUsageTypeSignVerify},
-			"UnsupportedOperationException: KeySpec ECC_SECG_P256K1 is not supported by this server."},
+		{kms.CreateKeyInput{KeySpec: types.KeySpecSm2, KeyUsage: types.KeyUsageTypeSignVerify},
+			"UnsupportedOperationException: KeySpec SM2 is not supported by this server."},
 		{kms.CreateKeyInput{KeySpec: types.KeySpecMlDsa65, KeyUsage: types.KeyUsageTypeSignVerify},
 			"UnsupportedOperationException: KeySpec ML_DSA_65 is not supported by this server."},
 		{kms.CreateKeyInput{KeySpec: types.KeySpecEccNistP256},
@@ -217,6 +217,8 @@ func TestCreateKeyRefuses(t *testing.T) {
 			"ValidationException: KeyUsage ENCRYPT_DECRYPT is not compatible with KeySpec ECC_NIST_P256."},
 		{kms.CreateKeyInput{KeySpec: types.KeySpecEccNistEdwards25519, KeyUsage: types.KeyUsageTypeKeyAgreement},
 			"ValidationException: KeyUsage KEY_AGREEMENT is not compatible with KeySpec ECC_NIST_EDWARDS25519."},
+		{kms.CreateKeyInput{KeySpec: types.KeySpecEccSecgP256k1, KeyUsage: types.KeyUsageTypeKeyAgreement},
+			"ValidationException: KeyUsage KEY_AGREEMENT is not compatible with KeySpec ECC_SECG_P256K1."},
 		{kms.CreateKeyInput{KeyUsage: types.KeyUsageTypeSignVerify},
 			"ValidationException: KeyUsage SIGN_VERIFY is not compatible with KeySpec SYMMETRIC_DEFAULT."},
 		{kms.CreateKeyInput{KeyUsage: "DECORATION"},

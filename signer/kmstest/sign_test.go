@@ -7,12 +7,16 @@ import (
 	"crypto/rsa"
 	"crypto/sha512"
 	"crypto/x509"
+	"encoding/asn1"
+	"encoding/hex"
 	"errors"
+	"math/big"
 	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+	"github.com/decred/dcrd/dcrec/secp256k1/v4"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -24,9 +28,25 @@ func publicKey(t *testing.T, client *kms.Client, keyID string) (crypto.PublicKey
 	t.Helper()
 	out, err := client.GetPublicKey(t.Context(), &kms.GetPublicKeyInput{KeyId: &keyID})
 	require.NoError(t, err)
+	if out.KeySpec == types.KeySpecEccSecgP256k1 {
+		return secp256k1PublicKey(t, out.PublicKey), out
+	}
 	pub, err := x509.ParsePKIXPublicKey(out.PublicKey)
 	require.NoError(t, err)
 	return pub, out
+}
+
+// secp256k1PublicKey parses what is known to be 65 bytes behind a fixed header.
+func secp256k1PublicKey(t *testing.T, der []byte) crypto.PublicKey {
+	t.Helper()
+	const header = "3056301006072a8648ce3d020106052b8104000a034200" // as openssl writes it
+	point, found := strings.CutPrefix(hex.EncodeToString(der), header)
+	require.True(t, found, "%x", der)
+	uncompressed, err := hex.DecodeString(point)
+	require.NoError(t, err)
+	pub, err := secp256k1.ParsePubKey(uncompressed)
+	require.NoError(t, err)
+	return pub.ToECDSA()
 }
 
 func digest(h crypto.Hash, data []byte) []byte {
@@ -83,6 +103,7 @@ func TestSign(t *testing.T) {
 		{spec: "ECC_NIST_P256", algorithms: []types.SigningAlgorithmSpec{"ECDSA_SHA_256"}},
 		{spec: "ECC_NIST_P384", algorithms: []types.SigningAlgorithmSpec{"ECDSA_SHA_384"}},
 		{spec: "ECC_NIST_P521", algorithms: []types.SigningAlgorithmSpec{"ECDSA_SHA_512"}},
+		{spec: "ECC_SECG_P256K1", algorithms: []types.SigningAlgorithmSpec{"ECDSA_SHA_256"}},
 		{spec: "ECC_NIST_EDWARDS25519", algorithms: []types.SigningAlgorithmSpec{"ED25519_SHA_512", "ED25519_PH_SHA_512"}},
 	} {
 		if tt.slow && testing.Short() {
@@ -155,12 +176,38 @@ func TestSignEd25519(t *testing.T) {
 	assert.True(t, valid.SignatureValid)
 }
 
+// As AWS does, and unlike the chains that use the curve.
+func TestSecp256k1SignaturesAreOfBothHalves(t *testing.T) {
+	srv := newServer(t)
+	client := srv.Client()
+	id := srv.CreateKey(types.KeySpecEccSecgP256k1)
+	half := new(big.Int).Rsh(secp256k1.Params().N, 1)
+	low, high := 0, 0
+	for range 64 {
+		out, err := signWith(t.Context(), client, id)
+		require.NoError(t, err)
+		var sig struct{ R, S *big.Int }
+		_, err = asn1.Unmarshal(out.Signature, &sig)
+		require.NoError(t, err)
+		if sig.S.Cmp(half) > 0 {
+			high++
+		} else {
+			low++
+		}
+		_, err = client.Verify(t.Context(), &kms.VerifyInput{KeyId: &id, Message: []byte("message"), SigningAlgorithm: types.SigningAlgorithmSpecEcdsaSha256, Signature: out.Signature})
+		require.NoError(t, err)
+	}
+	assert.Positive(t, low)
+	assert.Positive(t, high)
+}
+
 func TestVerifyRefusesAnotherMessage(t *testing.T) {
 	srv := newServer(t)
 	client := srv.Client()
 	for spec, alg := range map[types.KeySpec]types.SigningAlgorithmSpec{
 		types.KeySpecRsa2048:             types.SigningAlgorithmSpecRsassaPssSha256,
 		types.KeySpecEccNistP256:         types.SigningAlgorithmSpecEcdsaSha256,
+		types.KeySpecEccSecgP256k1:       types.SigningAlgorithmSpecEcdsaSha256,
 		types.KeySpecEccNistEdwards25519: types.SigningAlgorithmSpecEd25519Sha512,
 	} {
 		id := srv.CreateKey(spec)
@@ -175,7 +222,7 @@ func TestVerifyRefusesAnotherMessage(t *testing.T) {
 // A Server makes the keys it says it makes, and no others.
 func TestCreateKeyPanics(t *testing.T) {
 	srv := newServer(t)
-	for _, spec := range []types.KeySpec{types.KeySpecEccSecgP256k1, types.KeySpecMlDsa44, "NONESUCH"} {
+	for _, spec := range []types.KeySpec{types.KeySpecSm2, types.KeySpecMlDsa44, "NONESUCH"} {
 		assert.PanicsWithValue(t,
 			"kmstest: CreateKey: UnsupportedOperationException: KeySpec "+string(spec)+" is not supported by this server.",
 			func() { srv.CreateKey(spec) })

@@ -9,6 +9,7 @@ import (
 	"crypto/rsa"
 
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+	"github.com/decred/dcrd/dcrec/secp256k1/v4"
 )
 
 // A keySpec is what a kind of key is and can do.
@@ -44,6 +45,11 @@ var keySpecs = map[types.KeySpec]keySpec{
 	types.KeySpecEccNistP256: nistSpec(elliptic.P256(), types.SigningAlgorithmSpecEcdsaSha256),
 	types.KeySpecEccNistP384: nistSpec(elliptic.P384(), types.SigningAlgorithmSpecEcdsaSha384),
 	types.KeySpecEccNistP521: nistSpec(elliptic.P521(), types.SigningAlgorithmSpecEcdsaSha512),
+	types.KeySpecEccSecgP256k1: {
+		generate: func() (crypto.Signer, error) { return newSecp256k1Key() },
+		pool:     poolECC,
+		signing:  []types.SigningAlgorithmSpec{types.SigningAlgorithmSpecEcdsaSha256},
+	},
 	types.KeySpecEccNistEdwards25519: {
 		generate: func() (crypto.Signer, error) {
 			_, private, err := ed25519.GenerateKey(rand.Reader)
@@ -147,6 +153,9 @@ func verifyPSS(pub crypto.PublicKey, digest, sig []byte, opts crypto.SignerOpts)
 }
 
 func verifyECDSA(pub crypto.PublicKey, digest, sig []byte, _ crypto.SignerOpts) bool {
+	if pub, ok := pub.(*secp256k1.PublicKey); ok {
+		return verifySecp256k1(pub, digest, sig)
+	}
 	return ecdsa.VerifyASN1(pub.(*ecdsa.PublicKey), digest, sig)
 }
 
