@@ -24,7 +24,8 @@ const (
 	ECDSA_SHA_256             Algorithm = "ECDSA_SHA_256"
 	ECDSA_SHA_384             Algorithm = "ECDSA_SHA_384"
 	ECDSA_SHA_512             Algorithm = "ECDSA_SHA_512"
-	ED25519_SHA_512           Algorithm = "ED25519_SHA_512" // Ed25519 over the message itself
+	ED25519_SHA_512           Algorithm = "ED25519_SHA_512"  // Ed25519 over the message itself
+	ML_DSA_SHAKE_256          Algorithm = "ML_DSA_SHAKE_256" // ML-DSA over the message itself, with an empty context
 )
 
 // MessageType tells what a Request's Message is.
@@ -37,7 +38,7 @@ const (
 
 // scheme is what an algorithm is made of.
 type scheme struct {
-	hash crypto.Hash // 0 for Ed25519
+	hash crypto.Hash // 0 for Ed25519 and ML-DSA
 	pss  bool
 }
 
@@ -52,10 +53,12 @@ var schemes = map[Algorithm]scheme{
 	ECDSA_SHA_384:             {crypto.SHA384, false},
 	ECDSA_SHA_512:             {crypto.SHA512, false},
 	ED25519_SHA_512:           {},
+	ML_DSA_SHAKE_256:          {},
 }
 
 // Hash returns the hash function whose digest the algorithm signs: 0 for
-// Ed25519, which signs the message itself, and for algorithms unknown here.
+// Ed25519 and ML-DSA, which sign the message itself, and for algorithms unknown
+// here.
 func (a Algorithm) Hash() crypto.Hash { return schemes[a].hash }
 
 // SignerOpts returns the options that ask a crypto.Signer for this algorithm.

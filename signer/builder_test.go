@@ -17,6 +17,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"filippo.io/mldsa"
 	"github.com/decred/dcrd/dcrec/secp256k1/v4"
 	"github.com/sony/gobreaker/v2"
 	"github.com/stretchr/testify/require"
@@ -381,11 +382,13 @@ func TestBuildRefusesAKeyThatIsNone(t *testing.T) {
 		"*ecdsa.PublicKey is malformed or not supported; RSA, ECDSA on P-256, P-384, P-521 and secp256k1 (as decred's *secp256k1.PublicKey)": badKey{
 			pub: keys()["ECDSA secp256k1"].Public().(*secp256k1.PublicKey).ToECDSA(),
 		},
-		"the replicated key has no replicas":            badReplicas{fake("Ed25519"), nil},
-		"replica 2: signer: the key is nil":             badReplicas{fake("Ed25519"), []signer.Key{fake("Ed25519"), (*fakeKey)(nil)}},
-		"replica 2 (replica 2) has another public half": badReplicas{fake("Ed25519"), []signer.Key{fake("Ed25519"), fakeNamed("")}},
-		`two replicas are named "a"`:                    badReplicas{fakeNamed("a"), []signer.Key{fakeNamed("a"), fakeNamed("a")}},
-		"has another public half than its replicas":     badReplicas{fake("Ed25519"), []signer.Key{fakeNamed("")}},
+		"public key of type *mldsa.PublicKey is malformed or not supported": badKey{pub: (*mldsa.PublicKey)(nil)},
+		"*mldsa.PublicKey is malformed or not supported; RSA, ":             badKey{pub: &mldsa.PublicKey{}},
+		"the replicated key has no replicas":                                badReplicas{fake("Ed25519"), nil},
+		"replica 2: signer: the key is nil":                                 badReplicas{fake("Ed25519"), []signer.Key{fake("Ed25519"), (*fakeKey)(nil)}},
+		"replica 2 (replica 2) has another public half":                     badReplicas{fake("Ed25519"), []signer.Key{fake("Ed25519"), fakeNamed("")}},
+		`two replicas are named "a"`:                                        badReplicas{fakeNamed("a"), []signer.Key{fakeNamed("a"), fakeNamed("a")}},
+		"has another public half than its replicas":                         badReplicas{fake("Ed25519"), []signer.Key{fakeNamed("")}},
 	} {
 		_, err := signer.NewBuilder(provide(k)).Failover(failover.Options{}).Build(t.Context())
 		require.ErrorContains(t, err, want)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 
+	"filippo.io/mldsa"
 	"github.com/decred/dcrd/dcrec/secp256k1/v4"
 )
 
@@ -40,6 +41,11 @@ var (
 		opts:       "crypto.Hash(0), and the message itself",
 		prehashed:  "Ed25519ph",
 	}
+	mldsaFamily = &family{
+		algorithms: []Algorithm{ML_DSA_SHAKE_256},
+		opts:       "crypto.Hash(0), and the message itself",
+		prehashed:  "HashML-DSA",
+	}
 	unknownFamily = &family{} // of keys that are not supported
 )
 
@@ -54,6 +60,8 @@ func familyOf(pub crypto.PublicKey) *family {
 		return secp256k1Family
 	case ed25519.PublicKey:
 		return ed25519Family
+	case *mldsa.PublicKey:
+		return mldsaFamily
 	}
 	return unknownFamily
 }
@@ -107,6 +115,10 @@ func keyType(pub crypto.PublicKey) string {
 	case ed25519.PublicKey:
 		if len(pub) == ed25519.PublicKeySize {
 			return "Ed25519"
+		}
+	case *mldsa.PublicKey:
+		if pub != nil && *pub != (mldsa.PublicKey{}) { // of which Parameters would panic
+			return pub.Parameters().String()
 		}
 	}
 	return ""

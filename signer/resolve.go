@@ -6,6 +6,9 @@ import (
 	"crypto/rsa"
 	"fmt"
 	"strings"
+
+	"filippo.io/mldsa"
+	"filippo.io/mldsa/mldsacrypto"
 )
 
 // resolver chooses algorithms for one key.
@@ -60,6 +63,13 @@ func (r resolver) checkFamily(opts crypto.SignerOpts) error {
 		case opts.Context != "":
 			return r.refuse(ED25519_SHA_512, "cannot sign with a context (Ed25519ctx); leave ed25519.Options.Context empty")
 		}
+	case *mldsa.Options:
+		switch {
+		case r.family != mldsaFamily:
+			return another("an ML-DSA")
+		case opts.Context != "":
+			return r.refuse(ML_DSA_SHAKE_256, "cannot sign with a context; leave mldsa.Options.Context empty")
+		}
 	}
 	return nil
 }
@@ -70,6 +80,8 @@ func (r resolver) explain(want scheme) error {
 	switch {
 	case len(r.algorithms) == 0:
 		return r.refuse(a, "has no algorithm that is known here; it must sign with one of "+join(r.family.algorithms))
+	case r.family == mldsaFamily && want.hash == mldsacrypto.MLDSAMu:
+		return r.refuse(a, "signs messages, not their μ (MLDSAMu); pass the message, and crypto.Hash(0)")
 	case r.family.prehashed != "":
 		return r.refuse(a, fmt.Sprintf("signs messages, not %v digests (%s); pass the message, and crypto.Hash(0)", want.hash, r.family.prehashed))
 	case want.hash == 0:

@@ -48,8 +48,8 @@ func (s *Signer) Public() crypto.PublicKey { return s.pub }
 // options that ask for one.
 func (s *Signer) Algorithms() []Algorithm { return slices.Clone(s.algorithms) }
 
-// Sign signs a digest that was made with opts.HashFunc, or, with an Ed25519 key
-// and crypto.Hash(0), a message. Opts are a crypto.Hash, or an *rsa.PSSOptions
+// Sign signs a digest that was made with opts.HashFunc, or, with an Ed25519 or
+// ML-DSA key and crypto.Hash(0), a message. Opts are a crypto.Hash, or an *rsa.PSSOptions
 // whose salt is as long as the hash, or left to the signer. Rand is not used:
 // the key's holder has its own.
 //

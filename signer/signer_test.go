@@ -22,6 +22,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"filippo.io/mldsa"
+	"filippo.io/mldsa/mldsacrypto"
 	"github.com/decred/dcrd/dcrec/secp256k1/v4"
 	secp256k1ecdsa "github.com/decred/dcrd/dcrec/secp256k1/v4/ecdsa"
 	"github.com/stretchr/testify/require"
@@ -48,6 +50,9 @@ var keys = sync.OnceValue(func() map[string]crypto.Signer {
 		"Ed25519":     ed,
 
 		"ECDSA secp256k1": decredSigner{must(secp256k1.GeneratePrivateKey())},
+		"ML-DSA-44":       must(mldsa.GenerateKey(mldsa.MLDSA44())),
+		"ML-DSA-65":       must(mldsa.GenerateKey(mldsa.MLDSA65())),
+		"ML-DSA-87":       must(mldsa.GenerateKey(mldsa.MLDSA87())),
 	}
 })
 
@@ -133,6 +138,8 @@ func verifies(t *testing.T, pub crypto.PublicKey, message string, sig []byte, op
 		require.True(t, ecdsa.VerifyASN1(pub.ToECDSA(), digest(opts.HashFunc(), message), sig))
 	case ed25519.PublicKey:
 		require.True(t, ed25519.Verify(pub, []byte(message), sig))
+	case *mldsa.PublicKey:
+		require.NoError(t, mldsa.Verify(pub, []byte(message), sig, nil))
 	default:
 		t.Fatalf("a public key of type %T", pub)
 	}
@@ -152,6 +159,9 @@ func TestEveryKeySignsWithEveryAlgorithmItHas(t *testing.T) {
 		{"ECDSA P-521", []crypto.SignerOpts{crypto.SHA512}},
 		{"ECDSA secp256k1", []crypto.SignerOpts{crypto.SHA256}},
 		{"Ed25519", []crypto.SignerOpts{crypto.Hash(0), &ed25519.Options{}}},
+		{"ML-DSA-44", []crypto.SignerOpts{crypto.Hash(0), &mldsa.Options{}}},
+		{"ML-DSA-65", []crypto.SignerOpts{crypto.Hash(0), &mldsa.Options{}}},
+		{"ML-DSA-87", []crypto.SignerOpts{crypto.Hash(0), &mldsa.Options{}}},
 	} {
 		s := build(t, signer.NewBuilder(fake(tc.key)))
 		for _, opts := range tc.opts {
@@ -209,6 +219,15 @@ func TestWhatAKeyCannotDoIsRefusedBeforeItIsAsked(t *testing.T) {
 		"a hash on Ed25519":        {"Ed25519", d, crypto.SHA256, "signer: Ed25519 key signs messages, not SHA-256 digests (Ed25519ph); pass the message, and crypto.Hash(0)"},
 		"Ed25519ph":                {"Ed25519", make([]byte, 64), &ed25519.Options{Hash: crypto.SHA512}, "signer: Ed25519 key signs messages, not SHA-512 digests (Ed25519ph); pass the message, and crypto.Hash(0)"},
 		"Ed25519ctx":               {"Ed25519", d, &ed25519.Options{Context: "x"}, "signer: Ed25519 key cannot sign with a context (Ed25519ctx); leave ed25519.Options.Context empty"},
+		"Ed25519 opts on ML-DSA":   {"ML-DSA-44", d, &ed25519.Options{}, "signer: ML-DSA-44 key cannot make an Ed25519 signature, as *ed25519.Options ask; pass crypto.Hash(0), and the message itself"},
+		"ML-DSA opts on Ed25519":   {"Ed25519", d, &mldsa.Options{}, "signer: Ed25519 key cannot make an ML-DSA signature, as *mldsa.Options ask; pass crypto.Hash(0), and the message itself"},
+		"ML-DSA opts on RSA":       {"RSA 2048", d, &mldsa.Options{}, "signer: RSA 2048 key cannot make an ML-DSA signature, as *mldsa.Options ask; pass the crypto.Hash that made the digest, or an *rsa.PSSOptions"},
+		"PSS on ML-DSA":            {"ML-DSA-87", d, pss(crypto.SHA256, 32), "signer: ML-DSA-87 key cannot make an RSA-PSS signature, as *rsa.PSSOptions ask; pass crypto.Hash(0), and the message itself"},
+		"nil opts, ML-DSA":         {"ML-DSA-65", d, nil, "signer: ML-DSA-65 key cannot sign without options: opts are nil; pass crypto.Hash(0), and the message itself"},
+		"typed nil ML-DSA opts":    {"ML-DSA-65", d, (*mldsa.Options)(nil), "signer: ML-DSA-65 key cannot sign without options: opts are nil; pass crypto.Hash(0), and the message itself"},
+		"a context, ML-DSA":        {"ML-DSA-65", d, &mldsa.Options{Context: "x"}, "signer: ML-DSA-65 key cannot sign with a context; leave mldsa.Options.Context empty"},
+		"a hash on ML-DSA":         {"ML-DSA-65", d, crypto.SHA256, "signer: ML-DSA-65 key signs messages, not SHA-256 digests (HashML-DSA); pass the message, and crypto.Hash(0)"},
+		"mu on ML-DSA":             {"ML-DSA-65", make([]byte, 64), mldsacrypto.MLDSAMu, "signer: ML-DSA-65 key signs messages, not their μ (MLDSAMu); pass the message, and crypto.Hash(0)"},
 		"Ed25519 opts on ECDSA":    {"ECDSA P-256", d, &ed25519.Options{}, "signer: ECDSA P-256 key cannot make an Ed25519 signature, as *ed25519.Options ask; pass the crypto.Hash that made the digest"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -346,6 +365,7 @@ func TestVerificationKnowsEveryAlgorithm(t *testing.T) {
 	for name, opts := range map[string]crypto.SignerOpts{
 		"RSA 2048": crypto.SHA384, "RSA 2048 ": pss(crypto.SHA512, rsa.PSSSaltLengthAuto),
 		"ECDSA P-521": crypto.SHA512, "ECDSA secp256k1": crypto.SHA256, "Ed25519": crypto.Hash(0),
+		"ML-DSA-44": crypto.Hash(0), "ML-DSA-65": crypto.Hash(0), "ML-DSA-87": crypto.Hash(0),
 	} {
 		name = string(bytes.TrimSpace([]byte(name)))
 		key := fake(name)
@@ -409,28 +429,41 @@ func (k *closableKey) Ready() error   { return k.down }
 func (k *closableKey) Close() error   { k.closed++; return nil }
 
 func TestManyAtOnce(t *testing.T) {
-	s := build(t, signer.NewBuilder(signer.Wrap(keys()["ECDSA P-256"], signer.WrapOptions{})).Defaults(signer.Defaults{}))
-	var wg sync.WaitGroup
-	for i := range 64 {
-		wg.Go(func() {
-			message := fmt.Sprintf("message %d", i)
-			sig, err := s.SignMessage(rand.Reader, []byte(message), crypto.SHA256)
-			if err != nil || !ecdsa.VerifyASN1(s.Public().(*ecdsa.PublicKey), digest(crypto.SHA256, message), sig) {
-				t.Errorf("signature %d: %v", i, err)
-			}
-		})
+	for name, opts := range map[string]crypto.SignerOpts{
+		"ECDSA P-256": crypto.SHA256, "ECDSA secp256k1": crypto.SHA256, "ML-DSA-44": crypto.Hash(0),
+	} {
+		s := build(t, signer.NewBuilder(signer.Wrap(keys()[name], signer.WrapOptions{})).Defaults(signer.Defaults{}))
+		var wg sync.WaitGroup
+		for i := range 64 {
+			wg.Go(func() {
+				message := fmt.Sprintf("message %d", i)
+				sig, err := s.SignMessage(rand.Reader, []byte(message), opts)
+				if err == nil {
+					signed := []byte(message)
+					if h := opts.HashFunc(); h != 0 {
+						signed = digest(h, message)
+					}
+					err = verifyDigest(s.Public(), signed, sig, opts)
+				}
+				if err != nil {
+					t.Errorf("%s, signature %d: %v", name, i, err)
+				}
+			})
+		}
+		wg.Wait()
 	}
-	wg.Wait()
 }
 
 // FuzzSign holds the box against Go's own keys: whatever it signs, they verify,
 // and whatever it refuses, it says why and asks no key.
 func FuzzSign(f *testing.F) {
-	names := []string{"RSA 2048", "ECDSA P-256", "ECDSA P-384", "ECDSA P-521", "Ed25519", "ECDSA secp256k1"}
+	names := []string{"RSA 2048", "ECDSA P-256", "ECDSA P-384", "ECDSA P-521", "Ed25519", "ECDSA secp256k1", "ML-DSA-44"}
 	f.Add(uint8(0), uint8(crypto.SHA256), true, -1, []byte("x"))
 	f.Add(uint8(1), uint8(crypto.SHA256), false, 0, make([]byte, 32))
 	f.Add(uint8(4), uint8(0), false, 0, []byte("message"))
 	f.Add(uint8(5), uint8(crypto.SHA256), false, 0, make([]byte, 32))
+	f.Add(uint8(6), uint8(0), false, 0, []byte("message"))
+	f.Add(uint8(6), uint8(mldsacrypto.MLDSAMu), false, 0, make([]byte, 64))
 	f.Fuzz(func(t *testing.T, key, h uint8, isPSS bool, salt int, message []byte) {
 		k := fake(names[int(key)%len(names)])
 		s := build(t, signer.NewBuilder(k))
@@ -465,6 +498,8 @@ func verifyDigest(pub crypto.PublicKey, message, sig []byte, opts crypto.SignerO
 		valid = ecdsa.VerifyASN1(pub.ToECDSA(), message, sig)
 	case ed25519.PublicKey:
 		valid = ed25519.Verify(pub, message, sig)
+	case *mldsa.PublicKey:
+		return mldsa.Verify(pub, message, sig, nil)
 	}
 	if !valid {
 		return errors.New("does not verify")

@@ -8,6 +8,7 @@ import (
 	"encoding/pem"
 	"fmt"
 
+	"filippo.io/mldsa"
 	"github.com/decred/dcrd/dcrec/secp256k1/v4"
 )
 
@@ -19,7 +20,7 @@ import (
 // asks an ECDSA key for SHA-256 first, whatever its curve, and a P-384 key in a
 // KMS cannot do that.
 //
-// Keys of types that crypto/tls does not know, such as secp256k1, are refused.
+// Keys of types that crypto/tls does not know, secp256k1 and ML-DSA, are refused.
 func Certificate(chainPEM []byte, key crypto.Signer) (tls.Certificate, error) {
 	if key == nil {
 		return tls.Certificate{}, &Error{Reason: "Certificate needs a key; it was given nil"}
@@ -56,7 +57,7 @@ func Certificate(chainPEM []byte, key crypto.Signer) (tls.Certificate, error) {
 // inTLS reports whether crypto/tls and crypto/x509 know keys of pub's type.
 func inTLS(pub crypto.PublicKey) bool {
 	switch pub.(type) {
-	case *secp256k1.PublicKey:
+	case *secp256k1.PublicKey, *mldsa.PublicKey:
 		return false
 	}
 	return true

@@ -130,6 +130,7 @@ func TestCertificateRefusesWhatDoesNotFit(t *testing.T) {
 		"a key in PEM":  {pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY"}), p256, "there is no certificate in the PEM data"},
 		"garbage":       {pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("x")}), p256, "the leaf, does not parse"},
 		"secp256k1":     {chain, keys()["ECDSA secp256k1"], "signer: ECDSA secp256k1 keys cannot be used with crypto/tls, which knows RSA, ECDSA on P-256, P-384 and P-521, and Ed25519"},
+		"ML-DSA":        {chain, keys()["ML-DSA-65"], "signer: ML-DSA-65 keys cannot be used with crypto/tls, which knows RSA, ECDSA on P-256, P-384 and P-521, and Ed25519"},
 		"another's key": {chain, keys()["RSA 2048"], "the leaf certificate (CN=example.com, ECDSA P-256) is another key's than the one given (RSA 2048)"},
 	} {
 		t.Run(name, func(t *testing.T) {

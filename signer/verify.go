@@ -9,6 +9,7 @@ import (
 	"errors"
 	"slices"
 
+	"filippo.io/mldsa"
 	"github.com/decred/dcrd/dcrec/secp256k1/v4"
 	secp256k1ecdsa "github.com/decred/dcrd/dcrec/secp256k1/v4/ecdsa"
 
@@ -84,6 +85,8 @@ func verifies(pub crypto.PublicKey, s scheme, req Request, sig []byte) bool {
 		return err == nil && parsed.Verify(signed, pub) // whatever half of the range its s is in
 	case ed25519.PublicKey:
 		return ed25519.Verify(pub, signed, sig)
+	case *mldsa.PublicKey:
+		return mldsa.Verify(pub, signed, sig, nil) == nil
 	}
 	return false
 }

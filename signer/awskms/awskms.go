@@ -159,26 +159,11 @@ func (k *key) Algorithms() []signer.Algorithm { return k.algorithms }
 func (k *key) Name() string                   { return k.name }
 func (k *key) String() string                 { return "AWS KMS " + k.arn }
 
-// maxMessage is the longest message, in bytes, that KMS takes whole.
-const maxMessage = 4096
-
 // Call asks KMS for a signature.
 func (k *key) Call(ctx context.Context, req signer.Request) (signer.Response, error) {
-	message, messageType := req.Message, types.MessageType(req.MessageType)
-	if h := req.Algorithm.Hash(); req.MessageType == signer.Raw && h != 0 {
-		d := h.New()
-		d.Write(message)
-		message, messageType = d.Sum(nil), types.MessageTypeDigest
-	}
-	if len(message) > maxMessage {
-		return signer.Response{}, &signer.Error{
-			KeyID:     k.arn,
-			Algorithm: req.Algorithm,
-			Reason:    fmt.Sprintf("the message has %d bytes; KMS takes at most %d with %s, which has no digest", len(message), maxMessage, req.Algorithm),
-		}
-	}
-	if message == nil {
-		message = []byte{} // the SDK's client takes nil for missing
+	message, messageType, err := k.message(req)
+	if err != nil {
+		return signer.Response{}, err
 	}
 	out, err := k.client.Sign(ctx, &kms.SignInput{
 		KeyId:            &k.arn,

@@ -1,6 +1,7 @@
 package awskms_test
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -11,10 +12,12 @@ import (
 	"crypto/x509"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"filippo.io/mldsa"
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
@@ -69,6 +72,9 @@ func TestEveryKeySpecSignsWithEveryAlgorithm(t *testing.T) {
 		types.KeySpecEccNistP521:         {crypto.SHA512},
 		types.KeySpecEccSecgP256k1:       {crypto.SHA256},
 		types.KeySpecEccNistEdwards25519: {crypto.Hash(0)},
+		types.KeySpecMlDsa44:             {crypto.Hash(0)},
+		types.KeySpecMlDsa65:             {crypto.Hash(0)},
+		types.KeySpecMlDsa87:             {crypto.Hash(0)},
 	} {
 		t.Run(string(spec), func(t *testing.T) {
 			s, _ := open(t, srv, spec)
@@ -104,6 +110,8 @@ func goVerify(pub crypto.PublicKey, message, sig []byte, opts crypto.SignerOpts)
 		valid = ecdsa.VerifyASN1(pub.ToECDSA(), hashed(opts.HashFunc(), message), sig)
 	case ed25519.PublicKey:
 		valid = ed25519.Verify(pub, message, sig)
+	case *mldsa.PublicKey: // circl's word is in examples/interop
+		return mldsa.Verify(pub, message, sig, nil)
 	}
 	if !valid {
 		return fmt.Errorf("%T: signature does not verify", pub)
@@ -130,6 +138,84 @@ func TestRawMessageOver4096BytesReachesNoKMS(t *testing.T) {
 	require.ErrorContains(t, err, "the message has 4097 bytes; KMS takes at most 4096 with ED25519_SHA_512, which has no digest")
 	require.Equal(t, turret.Permanent, turret.Classify(err))
 	require.Equal(t, 1, srv.Stats().Op("Sign").Requests)
+}
+
+// sent is what KMS was sent: "RAW 3" is a message of three bytes.
+type sent struct {
+	awskms.API
+	log *[]string
+}
+
+func (s sent) Sign(ctx context.Context, in *kms.SignInput, opts ...func(*kms.Options)) (*kms.SignOutput, error) {
+	*s.log = append(*s.log, fmt.Sprintf("%s %d", in.MessageType, len(in.Message)))
+	return s.API.Sign(ctx, in, opts...)
+}
+
+func TestMLDSAMessagesOfAnyLength(t *testing.T) {
+	srv := server(t)
+	for _, spec := range []types.KeySpec{types.KeySpecMlDsa44, types.KeySpecMlDsa65, types.KeySpecMlDsa87} {
+		var log []string
+		s, err := signer.NewBuilder(awskms.New(sent{srv.Client(), &log}, srv.CreateKey(spec))).Build(t.Context())
+		require.NoError(t, err)
+		for _, n := range []int{0, 1, 4096, 4097, 100_000} {
+			message := make([]byte, n)
+			for i := range message {
+				message[i] = byte(i)
+			}
+			sig, err := s.SignMessage(nil, message, crypto.Hash(0))
+			require.NoError(t, err, n)
+			require.NoError(t, goVerify(s.Public(), message, sig, nil), n)
+			sig, err = s.Sign(nil, message, &mldsa.Options{})
+			require.NoError(t, err, n)
+			require.NoError(t, goVerify(s.Public(), message, sig, nil), n)
+		}
+		const mu = "EXTERNAL_MU 64"
+		require.Equal(t, []string{mu, mu, "RAW 1", "RAW 1", "RAW 4096", "RAW 4096", mu, mu, mu, mu}, log,
+			"an empty message as a long one, for KMS may not take it")
+	}
+}
+
+func TestCorruptSignatureOfEverySpecIsThrownAway(t *testing.T) {
+	srv := server(t)
+	for spec, opts := range map[types.KeySpec]crypto.SignerOpts{
+		types.KeySpecRsa2048:             crypto.SHA256,
+		types.KeySpecEccNistP256:         crypto.SHA256,
+		types.KeySpecEccSecgP256k1:       crypto.SHA256,
+		types.KeySpecEccNistEdwards25519: crypto.Hash(0),
+		types.KeySpecMlDsa44:             crypto.Hash(0),
+		types.KeySpecMlDsa65:             crypto.Hash(0),
+		types.KeySpecMlDsa87:             crypto.Hash(0),
+	} {
+		s, _ := open(t, srv, spec)
+		srv.Inject(kmstest.Faults{Corrupt: 1})
+		_, err := s.SignMessage(nil, []byte("m"), opts)
+		require.ErrorIs(t, err, signer.ErrBadSignature, spec)
+		srv.Inject(kmstest.Faults{})
+		_, err = s.SignMessage(nil, []byte("m"), opts)
+		require.NoError(t, err, spec)
+	}
+}
+
+func TestManyAtOnceThroughTheWholeStack(t *testing.T) {
+	srv := server(t)
+	for spec, opts := range map[types.KeySpec]crypto.SignerOpts{types.KeySpecEccSecgP256k1: crypto.SHA256, types.KeySpecMlDsa65: crypto.Hash(0)} {
+		s, err := signer.NewBuilder(awskms.New(srv.Client(), srv.CreateKey(spec))).Defaults(signer.Defaults{}).Build(t.Context())
+		require.NoError(t, err)
+		var wg sync.WaitGroup
+		for i := range 64 {
+			wg.Go(func() {
+				message := bytes.Repeat([]byte{byte(i)}, 100*i) // some of them longer than KMS takes
+				sig, err := s.SignMessage(nil, message, opts)
+				if err == nil {
+					err = goVerify(s.Public(), message, sig, opts)
+				}
+				if err != nil {
+					t.Errorf("%s, signature %d: %v", spec, i, err)
+				}
+			})
+		}
+		wg.Wait()
+	}
 }
 
 func TestAliasIsPinnedToTheKeyThatItNamedWhenOpened(t *testing.T) {
@@ -353,7 +439,9 @@ func TestProviderRefusesWhatCannotWork(t *testing.T) {
 func TestKeyThatIsNotWhatKMSSaysIsRefused(t *testing.T) {
 	srv := server(t)
 	p256 := srv.CreateKey(types.KeySpecEccNistP256)
-	const supported = "those supported are RSA_2048, RSA_3072, RSA_4096, ECC_NIST_P256, ECC_NIST_P384, ECC_NIST_P521, ECC_SECG_P256K1, ECC_NIST_EDWARDS25519"
+	const supported = "those supported are RSA_2048, RSA_3072, RSA_4096, ECC_NIST_P256, ECC_NIST_P384, ECC_NIST_P521, ECC_SECG_P256K1, ECC_NIST_EDWARDS25519, ML_DSA_44, ML_DSA_65, ML_DSA_87"
+	mldsa65, err := srv.Client().GetPublicKey(t.Context(), &kms.GetPublicKeyInput{KeyId: aws.String(srv.CreateKey(types.KeySpecMlDsa65))})
+	require.NoError(t, err)
 	unsupported, err := ecdsa.GenerateKey(elliptic.P224(), rand.Reader)
 	require.NoError(t, err)
 	p224, err := x509.MarshalPKIXPublicKey(unsupported.Public())
@@ -369,6 +457,8 @@ func TestKeyThatIsNotWhatKMSSaysIsRefused(t *testing.T) {
 			"KMS says that the key's spec is ECC_NIST_P384, and the public key that it gave is of another: ECC_NIST_P256"},
 		"another family": {func(o *kms.GetPublicKeyOutput) { o.KeySpec = types.KeySpecRsa2048 },
 			"KMS says that the key's spec is RSA_2048, and the public key that it gave is of another: ECC_NIST_P256"},
+		"another set of parameters": {func(o *kms.GetPublicKeyOutput) { o.KeySpec, o.PublicKey = types.KeySpecMlDsa44, mldsa65.PublicKey },
+			"KMS says that the key's spec is ML_DSA_44, and the public key that it gave is of another: ML_DSA_65"},
 		"a curve that KMS has not": {func(o *kms.GetPublicKeyOutput) { o.PublicKey = p224 },
 			"KMS says that the key's spec is ECC_NIST_P256, and the public key that it gave is of another: none that is supported"},
 		"no algorithm": {func(o *kms.GetPublicKeyOutput) { o.SigningAlgorithms = nil },

@@ -26,9 +26,14 @@
 //	ECC_NIST_P256, P384, P521    *ecdsa.PublicKey      SHA-256, 384 and 512 digests, respectively
 //	ECC_SECG_P256K1              *secp256k1.PublicKey  SHA-256 digests
 //	ECC_NIST_EDWARDS25519        ed25519.PublicKey     messages of up to 4096 bytes
+//	ML_DSA_44, 65, 87            *mldsa.PublicKey      messages
 //
-// The public key of an ECC_SECG_P256K1 key is of decred's package
-// github.com/decred/dcrd/dcrec/secp256k1/v4. KMS does not normalise s in ECDSA
+// The types that Go's standard library does not have are those of
+// github.com/decred/dcrd/dcrec/secp256k1/v4 and filippo.io/mldsa. An ML-DSA
+// message too long for KMS is sent as its μ (EXTERNAL_MU), which is computed here;
+// the signature is the same.
+//
+// KMS does not normalise s in ECDSA
 // signatures: half of them have it in the upper half of its range, which is well
 // for this curve too, but not for Bitcoin, Ethereum and other chains that take the
 // lower one only. Code for those replaces such an s by the curve's order less s.

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"filippo.io/mldsa"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/decred/dcrd/dcrec/secp256k1/v4"
 
@@ -39,6 +40,9 @@ var keySpecs = []keySpec{
 	{types.KeySpecEccNistP521, []signer.Algorithm{signer.ECDSA_SHA_512}},
 	{types.KeySpecEccSecgP256k1, []signer.Algorithm{signer.ECDSA_SHA_256}},
 	{types.KeySpecEccNistEdwards25519, []signer.Algorithm{signer.ED25519_SHA_512}},
+	{types.KeySpecMlDsa44, []signer.Algorithm{signer.ML_DSA_SHAKE_256}},
+	{types.KeySpecMlDsa65, []signer.Algorithm{signer.ML_DSA_SHAKE_256}},
+	{types.KeySpecMlDsa87, []signer.Algorithm{signer.ML_DSA_SHAKE_256}},
 }
 
 // findSpec returns what is known here of a key spec, or an error that says which
@@ -88,6 +92,15 @@ func specOf(pub crypto.PublicKey) types.KeySpec {
 		return types.KeySpecEccSecgP256k1
 	case ed25519.PublicKey:
 		return types.KeySpecEccNistEdwards25519
+	case *mldsa.PublicKey:
+		switch pub.Parameters() {
+		case mldsa.MLDSA44():
+			return types.KeySpecMlDsa44
+		case mldsa.MLDSA65():
+			return types.KeySpecMlDsa65
+		case mldsa.MLDSA87():
+			return types.KeySpecMlDsa87
+		}
 	}
 	return ""
 }

@@ -3,11 +3,11 @@ package awskms
 import (
 	"bytes"
 	"crypto"
-	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"errors"
 
+	"filippo.io/mldsa/x509"
 	"github.com/decred/dcrd/dcrec/secp256k1/v4"
 )
 
@@ -29,7 +29,7 @@ func parsePublicKey(der []byte) (crypto.PublicKey, error) {
 	if rest, err := asn1.Unmarshal(der, &info); err == nil && len(rest) == 0 && isSecp256k1(info.Algorithm) {
 		return parseSecp256k1(der, info)
 	}
-	return x509.ParsePKIXPublicKey(der)
+	return x509.ParsePKIXPublicKey(der) // and ML-DSA
 }
 
 // isSecp256k1 reports whether keys of this algorithm are points of that curve.

@@ -3,13 +3,13 @@ package awskms
 import (
 	"bytes"
 	"crypto"
-	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"io"
 	"strings"
 	"testing"
 
+	"filippo.io/mldsa/x509"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/decred/dcrd/dcrec/secp256k1/v4"

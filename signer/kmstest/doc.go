@@ -32,10 +32,11 @@
 // CreateAlias, UpdateAlias, DeleteAlias, EnableKey, DisableKey,
 // ScheduleKeyDeletion, CancelKeyDeletion and ReplicateKey. The specs of keys are
 // RSA_2048, RSA_3072, RSA_4096, ECC_NIST_P256, ECC_NIST_P384, ECC_NIST_P521,
-// ECC_SECG_P256K1, ECC_NIST_EDWARDS25519 and SYMMETRIC_DEFAULT, the last with
-// nothing to do: Encrypt and Decrypt are not here. What AWS refuses is refused with the error code that
-// AWS gives and, as far as it is known, the same message, after validation, name
-// look-up, permission, key state and key usage were checked in that order.
+// ECC_SECG_P256K1, ECC_NIST_EDWARDS25519, ML_DSA_44, ML_DSA_65, ML_DSA_87 and
+// SYMMETRIC_DEFAULT, the last with nothing to do: Encrypt and Decrypt are not here.
+// What AWS refuses is refused with the error code that AWS gives and, as far as it
+// is known, the same message, after validation, name look-up, permission, key state
+// and key usage were checked in that order.
 //
 // Where AWS's documentation is all there is to go by, this package follows it:
 //
@@ -44,6 +45,8 @@
 //   - ED25519_PH_SHA_512 hashes what it is given with SHA-512 once more, even
 //     though that is a digest already. Such a signature verifies as Ed25519ph over
 //     the digest, not over the message.
+//   - A message and its μ (EXTERNAL_MU) have the same ML-DSA signature: it is the
+//     deterministic variant of FIPS 204.
 //
 // These differ from AWS: there are no policies or grants but [Server.Deny], no
 // delay before a change is seen everywhere, and a multi-Region primary key whose

@@ -43,9 +43,9 @@ type Faults struct {
 	Down bool
 
 	// Quota is how many Sign and Verify requests are served a second; 0 and
-	// rate.Inf mean any number. As in AWS there are two pools of that size for an
+	// rate.Inf mean any number. As in AWS there are three pools of that size for an
 	// account in a Region: one that all RSA keys share, one that all ECC keys
-	// share. Beyond it the answer is a ThrottlingException. AWS does not publish
+	// share, and one that all ML-DSA keys share. Beyond it the answer is a ThrottlingException. AWS does not publish
 	// its burst; here it is a second's worth, and at least one request, so a pool
 	// left alone for a second serves Quota requests at once and then one
 	// every 1/Quota seconds. Requests that a fault above befalls cost nothing.
@@ -158,8 +158,9 @@ func (i *injector) set(f Faults) {
 	if f.Quota > 0 && f.Quota < rate.Inf {
 		burst := int(min(math.Ceil(float64(f.Quota)), math.MaxInt32))
 		i.pools = map[pool]*rate.Limiter{
-			poolRSA: rate.NewLimiter(f.Quota, burst),
-			poolECC: rate.NewLimiter(f.Quota, burst),
+			poolRSA:   rate.NewLimiter(f.Quota, burst),
+			poolECC:   rate.NewLimiter(f.Quota, burst),
+			poolMLDSA: rate.NewLimiter(f.Quota, burst),
 		}
 	}
 }
@@ -217,4 +218,5 @@ const (
 	poolNone pool = iota
 	poolRSA
 	poolECC
+	poolMLDSA
 )

@@ -214,6 +214,36 @@ func TestCorrupt(t *testing.T) {
 	assert.Equal(t, kmstest.Counts{Requests: 1, OK: 1}, srv.Stats().Op("GetPublicKey"))
 }
 
+// What was spoiled by a bit is a signature of the same shape that does not verify,
+// every time.
+func TestCorruptSpoilsSignaturesOfEverySpec(t *testing.T) {
+	srv := newServer(t)
+	client := srv.Client()
+	for spec, alg := range map[types.KeySpec]types.SigningAlgorithmSpec{
+		types.KeySpecRsa2048:             types.SigningAlgorithmSpecRsassaPkcs1V15Sha256,
+		types.KeySpecEccNistP384:         types.SigningAlgorithmSpecEcdsaSha384,
+		types.KeySpecEccSecgP256k1:       types.SigningAlgorithmSpecEcdsaSha256,
+		types.KeySpecEccNistEdwards25519: types.SigningAlgorithmSpecEd25519Sha512,
+		types.KeySpecMlDsa44:             types.SigningAlgorithmSpecMlDsaShake256,
+		types.KeySpecMlDsa65:             types.SigningAlgorithmSpecMlDsaShake256,
+		types.KeySpecMlDsa87:             types.SigningAlgorithmSpecMlDsaShake256,
+	} {
+		id := srv.CreateKey(spec)
+		srv.Inject(kmstest.Faults{Corrupt: 1})
+		for i := range 20 {
+			out, err := client.Sign(t.Context(), &kms.SignInput{KeyId: &id, Message: []byte{byte(i)}, SigningAlgorithm: alg}, once)
+			require.NoError(t, err)
+			verify := func() error {
+				_, err := client.Verify(t.Context(), &kms.VerifyInput{KeyId: &id, Message: []byte{byte(i)}, SigningAlgorithm: alg, Signature: out.Signature}, once)
+				return err
+			}
+			requireRefused(t, verify(), "KMSInvalidSignatureException")
+			out.Signature[len(out.Signature)-1] ^= 1
+			require.NoError(t, verify(), "all but a bit of it is the signature")
+		}
+	}
+}
+
 // fates signs one after another and says what became of each.
 func fates(t *testing.T, srv *kmstest.Server, client *kms.Client, id string, n int) []string {
 	var fates []string
@@ -268,6 +298,7 @@ func TestQuota(t *testing.T) {
 		srv := kmstest.NewServer()
 		defer srv.Close()
 		p256, ed25519 := srv.CreateKey(types.KeySpecEccNistP256), srv.CreateKey(types.KeySpecEccNistEdwards25519)
+		secp256k1, mldsa := srv.CreateKey(types.KeySpecEccSecgP256k1), srv.CreateKey(types.KeySpecMlDsa44)
 		rsa := srv.CreateKey(types.KeySpecRsa2048)
 		elsewhere := srv.Replica("eu-west-1")
 		client := srv.Client()
@@ -288,11 +319,13 @@ func TestQuota(t *testing.T) {
 		}
 		assert.Equal(t, 10, admitted(client, p256, types.SigningAlgorithmSpecEcdsaSha256, 15), "a second's worth at once")
 		assert.Equal(t, 0, admitted(client, ed25519, types.SigningAlgorithmSpecEd25519Sha512, 5), "ECC keys share a pool")
+		assert.Equal(t, 0, admitted(client, secp256k1, types.SigningAlgorithmSpecEcdsaSha256, 5), "ECC keys share a pool")
+		assert.Equal(t, 10, admitted(client, mldsa, types.SigningAlgorithmSpecMlDsaShake256, 15), "ML-DSA keys have another")
 		assert.Equal(t, 10, admitted(client, rsa, types.SigningAlgorithmSpecRsassaPssSha256, 15), "RSA keys have another")
 		assert.Equal(t, 15, admitted(elsewhere.Client(), p256, types.SigningAlgorithmSpecEcdsaSha256, 15), "as has another Region")
 		_, err := client.GetPublicKey(t.Context(), &kms.GetPublicKeyInput{KeyId: &p256}, once)
 		assert.NoError(t, err, "it is for Sign and Verify")
-		assert.Equal(t, kmstest.Counts{Requests: 35, OK: 20, Throttled: 15}, srv.Stats().Op("Sign"))
+		assert.Equal(t, kmstest.Counts{Requests: 55, OK: 30, Throttled: 25}, srv.Stats().Op("Sign"))
 
 		<-time.After(500 * time.Millisecond)
 		assert.Equal(t, 5, admitted(client, p256, types.SigningAlgorithmSpecEcdsaSha256, 15), "refilled at its rate")

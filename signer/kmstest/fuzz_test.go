@@ -1,6 +1,7 @@
 package kmstest
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -13,12 +14,19 @@ import (
 // FuzzHandler posts anything at all. Whatever it is, the server does not panic,
 // answers in the shape that the SDK understands, and counts it once.
 func FuzzHandler(f *testing.F) {
-	// In bodies, KEY stands for the id of a key that is there.
-	const key = "KEY"
+	// In bodies, KEY stands for the id of a key that is there, MLDSA for another's.
+	const key, mldsa = "KEY", "MLDSA"
+	mu := base64.StdEncoding.EncodeToString(make([]byte, 64))
 	for _, seed := range []struct{ operation, body string }{
 		{"Sign", `{"KeyId":"KEY","Message":"AAAA","SigningAlgorithm":"ECDSA_SHA_256"}`},
 		{"Sign", `{"KeyId":"alias/a","Message":"AAAA","MessageType":"DIGEST","SigningAlgorithm":"ECDSA_SHA_256","DryRun":true}`},
 		{"Verify", `{"KeyId":"arn:aws:kms:us-east-1:111122223333:key/KEY","Message":"AAAA","SigningAlgorithm":"ECDSA_SHA_256","Signature":"MAYCAQECAQE="}`},
+		{"Sign", `{"KeyId":"MLDSA","Message":"AAAA","SigningAlgorithm":"ML_DSA_SHAKE_256"}`},
+		{"Sign", `{"KeyId":"MLDSA","Message":"` + mu + `","MessageType":"EXTERNAL_MU","SigningAlgorithm":"ML_DSA_SHAKE_256"}`},
+		{"Verify", `{"KeyId":"MLDSA","Message":"` + mu + `","MessageType":"EXTERNAL_MU","SigningAlgorithm":"ML_DSA_SHAKE_256","Signature":"AAAA"}`},
+		{"Verify", `{"KeyId":"MLDSA","Message":"AAAA","SigningAlgorithm":"ML_DSA_SHAKE_256","Signature":"AAAA"}`},
+		{"CreateKey", `{"KeySpec":"ML_DSA_87","KeyUsage":"SIGN_VERIFY"}`},
+		{"CreateKey", `{"KeySpec":"ECC_SECG_P256K1","KeyUsage":"SIGN_VERIFY"}`},
 		{"CreateKey", `{"KeySpec":"ECC_NIST_P256","KeyUsage":"SIGN_VERIFY","MultiRegion":true}`},
 		{"DescribeKey", `{"KeyId":"KEY"}`},
 		{"GetPublicKey", `{"KeyId":"KEY"}`},
@@ -41,8 +49,9 @@ func FuzzHandler(f *testing.F) {
 		defer srv.Close()
 		id := srv.CreateKey(types.KeySpecEccNistP256)
 		srv.SetAlias("alias/a", id)
+		ids := strings.NewReplacer(key, id, mldsa, srv.CreateKey(types.KeySpecMlDsa44))
 
-		req := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(strings.ReplaceAll(string(body), key, id)))
+		req := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(ids.Replace(string(body))))
 		req.Header.Set("X-Amz-Target", target)
 		req.Header.Set("Authorization", "AWS4-HMAC-SHA256")
 		res := httptest.NewRecorder()

@@ -2,10 +2,10 @@ package kmstest
 
 import (
 	"crypto"
-	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
 
+	"filippo.io/mldsa/x509"
 	"github.com/decred/dcrd/dcrec/secp256k1/v4"
 )
 
@@ -15,7 +15,7 @@ func marshalPublicKey(pub crypto.PublicKey) ([]byte, error) {
 	if pub, ok := pub.(*secp256k1.PublicKey); ok {
 		return marshalSecp256k1(pub)
 	}
-	return x509.MarshalPKIXPublicKey(pub)
+	return x509.MarshalPKIXPublicKey(pub) // and ML-DSA
 }
 
 var (

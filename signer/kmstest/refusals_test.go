@@ -44,6 +44,7 @@ func TestSignRefuses(t *testing.T) {
 
 	p256 := srv.CreateKey(types.KeySpecEccNistP256)
 	ed := srv.CreateKey(types.KeySpecEccNistEdwards25519)
+	mldsa := srv.CreateKey(types.KeySpecMlDsa44)
 	symmetric := srv.CreateKey(types.KeySpecSymmetricDefault)
 	agreement := makeKey(t, client, &kms.CreateKeyInput{KeySpec: types.KeySpecEccNistP256, KeyUsage: types.KeyUsageTypeKeyAgreement})
 	rsa := srv.CreateKey(types.KeySpecRsa2048)
@@ -99,6 +100,19 @@ func TestSignRefuses(t *testing.T) {
 		{name: "EXTERNAL_MU", kind: types.MessageTypeExternalMu, message: make([]byte, 64),
 			want: "ValidationException: Message type EXTERNAL_MU is incompatible with algorithm ECDSA_SHA_256."},
 
+		{name: "EXTERNAL_MU for Ed25519", key: ed, kind: types.MessageTypeExternalMu, message: make([]byte, 64), alg: types.SigningAlgorithmSpecEd25519Sha512,
+			want: "ValidationException: Message type EXTERNAL_MU is incompatible with algorithm ED25519_SHA_512."},
+		{name: "EXTERNAL_MU too short", key: mldsa, kind: types.MessageTypeExternalMu, message: make([]byte, 63), alg: types.SigningAlgorithmSpecMlDsaShake256,
+			want: "ValidationException: Message is invalid length for message type EXTERNAL_MU."},
+		{name: "EXTERNAL_MU too long", key: mldsa, kind: types.MessageTypeExternalMu, message: make([]byte, 65), alg: types.SigningAlgorithmSpecMlDsaShake256,
+			want: "ValidationException: Message is invalid length for message type EXTERNAL_MU."},
+		{name: "ML-DSA of a digest", key: mldsa, kind: types.MessageTypeDigest, message: make([]byte, 64), alg: types.SigningAlgorithmSpecMlDsaShake256,
+			want: "ValidationException: Message type DIGEST is incompatible with algorithm ML_DSA_SHAKE_256."},
+		{name: "ML-DSA of a message over 4096 bytes", key: mldsa, message: make([]byte, 4097), alg: types.SigningAlgorithmSpecMlDsaShake256,
+			want: "ValidationException: 1 validation error detected: Value at 'message' failed to satisfy constraint: Member must have length less than or equal to 4096"},
+
+		{name: "ML-DSA with ECDSA", key: mldsa,
+			want: "InvalidKeyUsageException: Algorithm ECDSA_SHA_256 is incompatible with key spec ML_DSA_44."},
 		{name: "another curve's algorithm", alg: types.SigningAlgorithmSpecEcdsaSha384,
 			want: "InvalidKeyUsageException: Algorithm ECDSA_SHA_384 is incompatible with key spec ECC_NIST_P256."},
 		{name: "another family's algorithm", key: rsa,
@@ -209,8 +223,8 @@ func TestCreateKeyRefuses(t *testing.T) {
 	}{
 		{kms.CreateKeyInput{KeySpec: types.KeySpecSm2, KeyUsage: types.KeyUsageTypeSignVerify},
 			"UnsupportedOperationException: KeySpec SM2 is not supported by this server."},
-		{kms.CreateKeyInput{KeySpec: types.KeySpecMlDsa65, KeyUsage: types.KeyUsageTypeSignVerify},
-			"UnsupportedOperationException: KeySpec ML_DSA_65 is not supported by this server."},
+		{kms.CreateKeyInput{KeySpec: types.KeySpecMlDsa65, KeyUsage: types.KeyUsageTypeEncryptDecrypt},
+			"ValidationException: KeyUsage ENCRYPT_DECRYPT is not compatible with KeySpec ML_DSA_65."},
 		{kms.CreateKeyInput{KeySpec: types.KeySpecEccNistP256},
 			"ValidationException: You must specify a KeyUsage value for all KMS keys except for symmetric encryption keys."},
 		{kms.CreateKeyInput{KeySpec: types.KeySpecEccNistP256, KeyUsage: types.KeyUsageTypeEncryptDecrypt},

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"filippo.io/mldsa/mldsacrypto"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 )
 
@@ -43,7 +44,8 @@ type signOutput struct {
 }
 
 // corrupt spoils the signature and nothing of its shape: the bit is the lowest of
-// an ECDSA signature's s and of an RSA signature, and one of an Ed25519 signature's S.
+// an ECDSA signature's s and of an RSA signature, one of an Ed25519 signature's S,
+// and of an ML-DSA signature the lowest one of how many hints there are.
 func (out *signOutput) corrupt() {
 	out.Signature[len(out.Signature)-1] ^= 1
 }
@@ -85,7 +87,7 @@ func (s *Server) verify(in verifyInput) (*verifyOutput, error) {
 		return nil, err
 	}
 	// KMS never answers SignatureValid: false.
-	if !alg.verify(k.private.Public(), input, in.Signature, alg.opts) {
+	if !alg.verify(k.private, input, in.Signature, alg.opts) {
 		return nil, refuse("KMSInvalidSignatureException", "")
 	}
 	return &verifyOutput{KeyID: s.arn("key/" + k.id), SignatureValid: true, SigningAlgorithm: in.SigningAlgorithm}, nil
@@ -103,6 +105,9 @@ func (s *Server) signingKey(op string, in signingRequest) (*material, algorithm,
 		return nil, none, nil, refuse("InvalidKeyUsageException", "Algorithm %s is incompatible with key spec %s.", in.SigningAlgorithm, m.spec)
 	}
 	alg := algorithms[in.SigningAlgorithm]
+	if in.MessageType == types.MessageTypeExternalMu {
+		alg.opts = mldsacrypto.MLDSAMu
+	}
 	input, err := alg.input(in)
 	if err != nil {
 		return nil, none, nil, err
@@ -149,6 +154,11 @@ func (a algorithm) input(in signingRequest) ([]byte, error) {
 		}
 		if a.rehash {
 			return sum(a.hash, in.Message), nil
+		}
+		return in.Message, nil
+	case in.MessageType == types.MessageTypeExternalMu && a.mu:
+		if len(in.Message) != muSize {
+			return nil, errValidation("Message is invalid length for message type %s.", in.MessageType)
 		}
 		return in.Message, nil
 	}

@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 
+	"filippo.io/mldsa"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/decred/dcrd/dcrec/secp256k1/v4"
 )
@@ -61,6 +62,9 @@ var keySpecs = map[types.KeySpec]keySpec{
 			types.SigningAlgorithmSpecEd25519PhSha512,
 		},
 	},
+	types.KeySpecMlDsa44: mldsaSpec(mldsa.MLDSA44()),
+	types.KeySpecMlDsa65: mldsaSpec(mldsa.MLDSA65()),
+	types.KeySpecMlDsa87: mldsaSpec(mldsa.MLDSA87()),
 	types.KeySpecSymmetricDefault: {
 		encryption: []types.EncryptionAlgorithmSpec{types.EncryptionAlgorithmSpecSymmetricDefault},
 	},
@@ -94,10 +98,18 @@ func nistSpec(curve elliptic.Curve, only types.SigningAlgorithmSpec) keySpec {
 	}
 }
 
+func mldsaSpec(params mldsa.Parameters) keySpec {
+	return keySpec{
+		generate: func() (crypto.Signer, error) { return newMLDSAKey(params) },
+		pool:     poolMLDSA,
+		signing:  []types.SigningAlgorithmSpec{types.SigningAlgorithmSpecMlDsaShake256},
+	}
+}
+
 // An algorithm is a way of signing, the same for all keys that can do it.
 type algorithm struct {
 	opts   crypto.SignerOpts // for the key's Sign
-	verify func(pub crypto.PublicKey, input, sig []byte, opts crypto.SignerOpts) bool
+	verify func(key crypto.Signer, input, sig []byte, opts crypto.SignerOpts) bool
 
 	// hash is what a RAW message goes through and what a DIGEST is the output of;
 	// 0 if the algorithm signs messages as they are.
@@ -105,6 +117,7 @@ type algorithm struct {
 	raw    bool // takes RAW
 	digest bool // takes DIGEST
 	rehash bool // hashes a DIGEST once more
+	mu     bool // takes EXTERNAL_MU
 }
 
 var algorithms = map[types.SigningAlgorithmSpec]algorithm{
@@ -129,6 +142,12 @@ var algorithms = map[types.SigningAlgorithmSpec]algorithm{
 		digest: true,
 		rehash: true,
 	},
+	types.SigningAlgorithmSpecMlDsaShake256: {
+		opts:   &mldsa.Options{},
+		verify: verifyMLDSA,
+		raw:    true,
+		mu:     true,
+	},
 }
 
 func pkcs1(h crypto.Hash) algorithm {
@@ -144,23 +163,23 @@ func ecdsaWith(h crypto.Hash) algorithm {
 	return algorithm{opts: h, verify: verifyECDSA, hash: h, raw: true, digest: true}
 }
 
-func verifyPKCS1(pub crypto.PublicKey, digest, sig []byte, opts crypto.SignerOpts) bool {
-	return rsa.VerifyPKCS1v15(pub.(*rsa.PublicKey), opts.HashFunc(), digest, sig) == nil
+func verifyPKCS1(key crypto.Signer, digest, sig []byte, opts crypto.SignerOpts) bool {
+	return rsa.VerifyPKCS1v15(key.Public().(*rsa.PublicKey), opts.HashFunc(), digest, sig) == nil
 }
 
-func verifyPSS(pub crypto.PublicKey, digest, sig []byte, opts crypto.SignerOpts) bool {
-	return rsa.VerifyPSS(pub.(*rsa.PublicKey), opts.HashFunc(), digest, sig, opts.(*rsa.PSSOptions)) == nil
+func verifyPSS(key crypto.Signer, digest, sig []byte, opts crypto.SignerOpts) bool {
+	return rsa.VerifyPSS(key.Public().(*rsa.PublicKey), opts.HashFunc(), digest, sig, opts.(*rsa.PSSOptions)) == nil
 }
 
-func verifyECDSA(pub crypto.PublicKey, digest, sig []byte, _ crypto.SignerOpts) bool {
-	if pub, ok := pub.(*secp256k1.PublicKey); ok {
+func verifyECDSA(key crypto.Signer, digest, sig []byte, _ crypto.SignerOpts) bool {
+	if pub, ok := key.Public().(*secp256k1.PublicKey); ok {
 		return verifySecp256k1(pub, digest, sig)
 	}
-	return ecdsa.VerifyASN1(pub.(*ecdsa.PublicKey), digest, sig)
+	return ecdsa.VerifyASN1(key.Public().(*ecdsa.PublicKey), digest, sig)
 }
 
-func verifyEd25519(pub crypto.PublicKey, input, sig []byte, opts crypto.SignerOpts) bool {
-	return ed25519.VerifyWithOptions(pub.(ed25519.PublicKey), input, sig, opts.(*ed25519.Options)) == nil
+func verifyEd25519(key crypto.Signer, input, sig []byte, opts crypto.SignerOpts) bool {
+	return ed25519.VerifyWithOptions(key.Public().(ed25519.PublicKey), input, sig, opts.(*ed25519.Options)) == nil
 }
 
 // sum is what the hash makes of data.
