@@ -1,0 +1,61 @@
+package interop
+
+import (
+	"crypto"
+	"crypto/rsa"
+	"encoding/pem"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// openSSL is "openssl dgst -verify", and "openssl pkeyutl -verify" for Ed25519.
+func openSSL(t *testing.T, s signature) error {
+	openssl := tool(t, "openssl")
+	dir := t.TempDir()
+	file := func(name string, data []byte) string {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(path, data, 0o600))
+		return path
+	}
+	key := file("key.pem", pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: s.publicKey}))
+	sig := file("signature", s.sig)
+	message := file("message", s.message)
+
+	cmd := exec.CommandContext(t.Context(), openssl, "pkeyutl", "-verify", "-pubin", "-inkey", key, "-rawin", "-in", message, "-sigfile", sig)
+	if h := s.opts.HashFunc(); h != 0 {
+		args := []string{"dgst", map[crypto.Hash]string{crypto.SHA256: "-sha256", crypto.SHA384: "-sha384", crypto.SHA512: "-sha512"}[h], "-verify", key}
+		if _, ok := s.opts.(*rsa.PSSOptions); ok {
+			args = append(args, "-sigopt", "rsa_padding_mode:pss", "-sigopt", fmt.Sprintf("rsa_pss_saltlen:%d", h.Size()))
+		}
+		cmd = exec.CommandContext(t.Context(), openssl, append(args, "-signature", sig, message)...)
+	}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	if !strings.Contains(string(out), "Verified OK") && !strings.Contains(string(out), "Signature Verified Successfully") {
+		return fmt.Errorf("openssl says: %s", out)
+	}
+	return nil
+}
+
+// tool returns a program's path. Where it is missing the test is skipped, or
+// fails if TURRET_REQUIRE_TOOLS is set.
+func tool(t *testing.T, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err == nil {
+		return path
+	}
+	if os.Getenv("TURRET_REQUIRE_TOOLS") != "" {
+		t.Fatalf("%s is missing, and TURRET_REQUIRE_TOOLS is set; install it (apt-get install %s)", name, name)
+	}
+	t.Skipf("%s is missing; install it (apt-get install %s) to run this test", name, name)
+	return ""
+}
