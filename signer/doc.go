@@ -30,6 +30,19 @@
 // A [KeyProvider] finds a [Key]: package awskms opens those in AWS KMS, and
 // [Wrap] takes any other crypto.Signer. [Chain] tries several providers in turn.
 //
+// # Keys
+//
+// The type of a key's public half, and the options that a caller passes to Sign,
+// tell what is signed and how:
+//
+//	RSA                  *rsa.PublicKey                  a crypto.Hash, or *rsa.PSSOptions
+//	ECDSA, NIST curves   *ecdsa.PublicKey                a crypto.Hash
+//	ECDSA, secp256k1     *secp256k1.PublicKey (decred's) crypto.SHA256
+//	Ed25519              ed25519.PublicKey               crypto.Hash(0), with the message itself
+//	ML-DSA               *mldsa.PublicKey (filippo.io's) crypto.Hash(0), with the message itself
+//
+// crypto/tls and crypto/x509 know neither secp256k1 nor ML-DSA.
+//
 // # Contexts
 //
 // [Signer.SignContext] takes one, [Signer.WithContext] binds a copy of the

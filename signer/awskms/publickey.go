@@ -26,7 +26,7 @@ var (
 // crypto/x509 does not know.
 func parsePublicKey(der []byte) (crypto.PublicKey, error) {
 	var info subjectPublicKeyInfo
-	if rest, err := asn1.Unmarshal(der, &info); err == nil && len(rest) == 0 && isSecp256k1(info.Algorithm) {
+	if _, err := asn1.Unmarshal(der, &info); err == nil && isSecp256k1(info.Algorithm) {
 		return parseSecp256k1(der, info)
 	}
 	return x509.ParsePKIXPublicKey(der) // and ML-DSA
@@ -35,8 +35,8 @@ func parsePublicKey(der []byte) (crypto.PublicKey, error) {
 // isSecp256k1 reports whether keys of this algorithm are points of that curve.
 func isSecp256k1(a pkix.AlgorithmIdentifier) bool {
 	var curve asn1.ObjectIdentifier
-	rest, err := asn1.Unmarshal(a.Parameters.FullBytes, &curve)
-	return err == nil && len(rest) == 0 && a.Algorithm.Equal(oidECPublicKey) && curve.Equal(oidSecp256k1)
+	_, err := asn1.Unmarshal(a.Parameters.FullBytes, &curve)
+	return err == nil && a.Algorithm.Equal(oidECPublicKey) && curve.Equal(oidSecp256k1)
 }
 
 // parseSecp256k1 takes a point on the curve, compressed or not, and nothing that
