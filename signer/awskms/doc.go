@@ -31,12 +31,12 @@
 // The types that Go's standard library does not have are those of
 // github.com/decred/dcrd/dcrec/secp256k1/v4 and filippo.io/mldsa. An ML-DSA
 // message too long for KMS is sent as its μ (EXTERNAL_MU), which is computed here;
-// the signature is the same.
+// nobody can tell by the signature.
 //
-// KMS does not normalise s in ECDSA
-// signatures: half of them have it in the upper half of its range, which is well
-// for this curve too, but not for Bitcoin, Ethereum and other chains that take the
-// lower one only. Code for those replaces such an s by the curve's order less s.
+// KMS does not normalise s in ECDSA signatures: half of them have it in the upper
+// half of its range. Verifiers take that on secp256k1 too, but not Bitcoin,
+// Ethereum and other chains, which want the lower half: code for those replaces
+// such an s by the curve's order less s.
 //
 // # Errors
 //

@@ -45,7 +45,7 @@ type signOutput struct {
 
 // corrupt spoils the signature and nothing of its shape: the bit is the lowest of
 // an ECDSA signature's s and of an RSA signature, one of an Ed25519 signature's S,
-// and of an ML-DSA signature the lowest one of how many hints there are.
+// and in an ML-DSA signature the lowest of the number of hints.
 func (out *signOutput) corrupt() {
 	out.Signature[len(out.Signature)-1] ^= 1
 }
