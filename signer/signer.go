@@ -49,9 +49,9 @@ func (s *Signer) Public() crypto.PublicKey { return s.pub }
 func (s *Signer) Algorithms() []Algorithm { return slices.Clone(s.algorithms) }
 
 // Sign signs a digest that was made with opts.HashFunc, or, with an Ed25519 or
-// ML-DSA key and crypto.Hash(0), a message. Opts are a crypto.Hash, or an *rsa.PSSOptions
-// whose salt is as long as the hash, or left to the signer. Rand is not used:
-// the key's holder has its own.
+// ML-DSA key and crypto.Hash(0), a message. Opts are a crypto.Hash, or an
+// *rsa.PSSOptions whose salt is as long as the hash, or left to the signer. Rand
+// is not used: the key's holder has its own.
 //
 // Its time is bounded by the stack, and by the context that [Signer.WithContext]
 // bound s to.

@@ -3,9 +3,9 @@ package awskms
 import (
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 
@@ -161,11 +161,11 @@ func (c *cause) innermost() string {
 	if sent, ok := errors.AsType[*smithyhttp.RequestSendError](c.err); ok {
 		return sent.Err.Error()
 	}
-	if is[*json.SyntaxError](c.err) {
-		return "the answer is no JSON, and so not KMS's"
-	}
 	if read, ok := errors.AsType[*smithy.DeserializationError](c.err); ok && read.Err != nil {
-		return read.Err.Error()
+		if is[net.Error](read.Err) || errors.Is(read.Err, io.ErrUnexpectedEOF) {
+			return read.Err.Error()
+		}
+		return "the answer does not read as one of KMS's"
 	}
 	if canceled, ok := errors.AsType[*smithy.CanceledError](c.err); ok && canceled.Err != nil {
 		return canceled.Err.Error()

@@ -139,7 +139,7 @@ func TestEndpointsThatAreNoKMS(t *testing.T) {
 		"untrusted":           {untrusted.URL, turret.Transient, "the certificate of what answers at KMS's endpoint does not verify"},
 		"500 without a body":  {answer(500, ""), turret.Transient, "answered HTTP 500"},
 		"502 with HTML":       {answer(502, "<html>bad gateway</html>"), turret.Transient, "answered HTTP 502"},
-		"200 that is no JSON": {answer(200, "<html>log in</html>"), turret.Transient, "answered HTTP 200: Sign: the answer is no JSON, and so not KMS's"},
+		"200 that is no JSON": {answer(200, "<html>log in</html>"), turret.Transient, "answered HTTP 200: GetPublicKey: the answer does not read as one of KMS's"},
 		"unknown credentials": {answer(400, `{"__type":"UnrecognizedClientException","message":"The security token is invalid."}`), turret.Permanent, "the credentials are not known"},
 		"expired credentials": {answer(400, `{"__type":"ExpiredTokenException","message":"expired"}`), turret.Transient, "the credentials have expired"},
 		"a limit":             {answer(400, `{"__type":"LimitExceededException","message":"limit"}`), turret.Throttled, "over quota"},

@@ -34,7 +34,7 @@ func (k *key) message(req signer.Request) ([]byte, types.MessageType, error) {
 		return nil, "", &signer.Error{
 			KeyID:     k.arn,
 			Algorithm: req.Algorithm,
-			Reason:    fmt.Sprintf("the message has %d bytes; KMS takes at most %d with %s, which has no digest", len(message), maxMessage, req.Algorithm),
+			Reason:    fmt.Sprintf("the message has %d bytes; KMS takes at most %d with %s, which has no digest; RSA, ECDSA and ML-DSA keys sign messages of any length", len(message), maxMessage, req.Algorithm),
 		}
 	}
 	return message, types.MessageTypeRaw, nil
