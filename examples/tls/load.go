@@ -4,10 +4,9 @@ import (
 	"context"
 	"crypto"
 	"crypto/tls"
-	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"slices"
 	"strings"
@@ -27,7 +26,8 @@ type row struct {
 	latencies []time.Duration // of the handshakes that worked, sorted
 	failed    int             // wrong ones among them
 	wrong     int
-	kmsCalls  int // 0 for a KMS of somebody else's
+	err       error // of the first that failed
+	kmsCalls  int   // 0 for a KMS of somebody else's
 }
 
 // measure drives the load at a server with the row's key.
@@ -36,18 +36,35 @@ func (r *row) measure(ctx context.Context, o options, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	roots := x509.NewCertPool()
-	roots.AddCert(s.ca.cert)
-	client := &tls.Dialer{Config: &tls.Config{RootCAs: roots, ServerName: "localhost", MinVersion: tls.VersionTLS13}}
+	client := &tls.Dialer{Config: &tls.Config{RootCAs: s.ca.pool(), ServerName: "localhost", MinVersion: tls.VersionTLS13}}
 
+	err = r.drive(ctx, load{o.clients, o.handshakes, patience}, stderr, func(ctx context.Context) error {
+		conn, err := client.DialContext(ctx, "tcp", s.addr.String())
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	})
+	return errors.Join(err, s.close())
+}
+
+// load is how many clients perform how many handshakes between them, and how
+// long a client waits for one.
+type load struct {
+	clients, handshakes int
+	patience            time.Duration
+}
+
+// drive performs a load of handshakes and records how each went.
+func (r *row) drive(ctx context.Context, l load, stderr io.Writer, handshake func(context.Context) error) error {
 	var next atomic.Int64
 	var mu sync.Mutex
 	var clients sync.WaitGroup
-	bar := newBar(stderr, r.name, o.handshakes)
-	for range o.clients {
+	bar := newBar(stderr, r.name, l.handshakes)
+	for range l.clients {
 		clients.Go(func() {
-			for next.Add(1) <= int64(o.handshakes) && ctx.Err() == nil {
-				latency, err := handshake(ctx, client, s.addr)
+			for next.Add(1) <= int64(l.handshakes) && ctx.Err() == nil {
+				latency, err := timed(ctx, l.patience, handshake)
 				mu.Lock()
 				r.record(latency, err)
 				bar.step()
@@ -61,24 +78,24 @@ func (r *row) measure(ctx context.Context, o options, stderr io.Writer) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("interrupted: %w", err)
 	}
-	return s.close()
+	return nil
 }
 
-func handshake(ctx context.Context, client *tls.Dialer, addr net.Addr) (time.Duration, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+func timed(ctx context.Context, limit time.Duration, handshake func(context.Context) error) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	start := time.Now()
-	conn, err := client.DialContext(ctx, "tcp", addr.String())
-	if err != nil {
-		return 0, err
-	}
-	return time.Since(start), conn.Close()
+	err := handshake(ctx)
+	return time.Since(start), err
 }
 
 func (r *row) record(latency time.Duration, err error) {
 	if err == nil {
 		r.latencies = append(r.latencies, latency)
 		return
+	}
+	if r.err == nil {
+		r.err = err
 	}
 	r.failed++
 	if strings.Contains(err.Error(), "invalid signature") {
@@ -95,8 +112,13 @@ func (r *row) quantile(q float64) string {
 }
 
 func printTable(w io.Writer, rows []row) {
+	printRows(w, "signer", rows)
+	fmt.Fprintf(w, "\nLatencies are those of the handshakes that worked. A client gives up after %v.\n", patience)
+}
+
+func printRows(w io.Writer, title string, rows []row) {
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "signer\thandshakes\tfailed\twrong signatures\tp50\tp99\tlongest\tKMS calls a handshake\t")
+	fmt.Fprintln(t, title+"\thandshakes\tfailed\twrong signatures\tp50\tp99\tlongest\tKMS calls a handshake\t")
 	for _, r := range rows {
 		n := len(r.latencies) + r.failed
 		calls := "–"
@@ -106,7 +128,6 @@ func printTable(w io.Writer, rows []row) {
 		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%s\t%s\t%s\t%s\t\n", r.name, n, r.failed, r.wrong, r.quantile(0.5), r.quantile(0.99), r.quantile(1), calls)
 	}
 	_ = t.Flush()
-	fmt.Fprintf(w, "\nLatencies are those of the handshakes that worked. A client gives up after %v.\n", patience)
 }
 
 // bar is a progress bar, on a terminal only.

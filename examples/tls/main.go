@@ -4,7 +4,8 @@
 // It runs a KMS in its own process, with a published mix of faults, and an HTTPS
 // server on the loopback interface whose key is in that KMS; then it drives the
 // same load of TLS 1.3 handshakes at it twice: once with a signer as one writes
-// it on the plain SDK, and once with turret's stack around the key.
+// it on the plain SDK, and once with turret's stack around the key. Some more
+// handshakes, of TLS 1.2 and 1.3, are mutual: the client's key is in the KMS, too.
 //
 //	go run ./examples/tls                       # compare the two; no account, no network
 //	go run ./examples/tls -listen 127.0.0.1:8443 # keep serving, for curl or openssl
@@ -64,6 +65,7 @@ type usageError struct{ error }
 
 type options struct {
 	handshakes int
+	mutual     int
 	clients    int
 	listen     string
 	keyURI     string
@@ -81,12 +83,18 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	key, err := signer.NewBuilder(provider).Defaults(signer.Defaults{}).Build(ctx)
+	key, err := buildKey(ctx, provider)
 	if err != nil {
 		return err
 	}
 	defer key.Close()
+	var clientKey *signer.Signer // for mutual TLS; a KMS of somebody else's is asked for one key only
 	if keyID != "" {
+		clientKey, err = buildKey(ctx, awskms.New(srv.Client(), srv.CreateKey(specs[o.spec])))
+		if err != nil {
+			return err
+		}
+		defer clientKey.Close()
 		srv.Inject(faults)
 		fmt.Fprintf(stdout, "The KMS: %s\n\n", faultsText)
 	}
@@ -108,10 +116,19 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		rows[i].kmsCalls = srv.Stats().Op("Sign").Requests - before
 	}
 	printTable(stdout, rows)
-	if lost := rows[len(rows)-1].failed; lost > 0 {
-		return fmt.Errorf("the stack lost %d handshakes", lost)
+	if last := rows[len(rows)-1]; last.failed > 0 {
+		return fmt.Errorf("the stack lost %d handshakes, the first with: %w", last.failed, last.err)
 	}
-	return nil
+	if clientKey == nil || o.mutual == 0 {
+		return nil
+	}
+	kmsCalls := func() int { return srv.Stats().Op("Sign").Requests }
+	return runMutual(ctx, o, key, clientKey, kmsCalls, stdout, stderr)
+}
+
+// buildKey puts the stack around a key.
+func buildKey(ctx context.Context, provider signer.KeyProvider) (*signer.Signer, error) {
+	return signer.NewBuilder(provider).Defaults(signer.Defaults{}).Build(ctx)
 }
 
 func parse(args []string, stderr io.Writer) (options, error) {
@@ -119,6 +136,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags := flag.NewFlagSet("tls", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	flags.IntVar(&o.handshakes, "n", 1000, "number of handshakes in each run")
+	flags.IntVar(&o.mutual, "mutual", 100, "number of handshakes with mutual TLS, in each of its versions; not with -key")
 	flags.IntVar(&o.clients, "clients", 16, "number of clients at once")
 	flags.StringVar(&o.listen, "listen", "", "keep serving HTTPS on this `address`, in place of the runs")
 	flags.StringVar(&o.keyURI, "key", "", "use the key of this `URI`, awskms:///…, in place of a KMS in the process;\nits faults are its own, and only the stack runs")
@@ -135,6 +153,8 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		return o, usageError{fmt.Errorf("%w; -h lists the flags", err)}
 	case flags.NArg() > 0:
 		return o, usageError{fmt.Errorf("%q is no flag; -h lists them", flags.Arg(0))}
+	case o.mutual < 0:
+		return o, usageError{fmt.Errorf("-mutual is %d; it must be at least 0", o.mutual)}
 	case o.handshakes < 1 || o.clients < 1:
 		return o, usageError{fmt.Errorf("-n is %d and -clients %d; both must be at least 1", o.handshakes, o.clients)}
 	case specs[o.spec] == "":

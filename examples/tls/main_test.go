@@ -16,13 +16,20 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"github.com/turretgo/turret/signer/kmstest"
 )
 
+// The plain signer goes on retrying when nobody waits for it any more: it has no
+// context. All else ends.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/turretgo/turret/examples/tls.(*plainSigner).Sign"))
+}
+
 func TestTheStackLosesNoHandshake(t *testing.T) {
 	var out strings.Builder
-	require.NoError(t, run(t.Context(), []string{"-n", "200", "-clients", "16"}, &out, io.Discard))
+	require.NoError(t, run(t.Context(), []string{"-n", "200", "-clients", "16", "-mutual", "0"}, &out, io.Discard))
 	t.Log("\n" + out.String())
 	require.Regexp(t, `plain SDK signer\s+200\s`, out.String())
 	require.Regexp(t, `turret\s+200\s+0\s+0\s`, out.String())
@@ -37,6 +44,7 @@ func TestMistakesOnTheCommandLineGetOneClearLine(t *testing.T) {
 		{[]string{"-nope"}, "flag provided but not defined: -nope; -h lists the flags"},
 		{[]string{"extra"}, `"extra" is no flag; -h lists them`},
 		{[]string{"-n", "0"}, "-n is 0 and -clients 16; both must be at least 1"},
+		{[]string{"-mutual", "-1"}, "-mutual is -1; it must be at least 0"},
 		{[]string{"-spec", "P-224"}, `-spec is "P-224"; it must be P-256, P-384, P-521, RSA-2048 or Ed25519`},
 		{[]string{"-listen", "nowhere:xyz"}, "listen tcp"},
 		{[]string{"-key", "kms:foo"}, "is no key URI"},

@@ -54,21 +54,30 @@ func newAuthority() (*authority, error) {
 
 // issue makes a certificate for localhost, whose private key is key.
 func (a *authority) issue(key crypto.Signer) (tls.Certificate, error) {
-	template := &x509.Certificate{
+	return a.certify(key, &x509.Certificate{
 		SerialNumber: big.NewInt(2),
 		Subject:      pkix.Name{CommonName: "localhost"},
 		DNSNames:     []string{"localhost"},
 		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
-		NotBefore:    a.cert.NotBefore,
-		NotAfter:     a.cert.NotAfter,
-		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
+	})
+}
+
+func (a *authority) certify(key crypto.Signer, template *x509.Certificate) (tls.Certificate, error) {
+	template.NotBefore, template.NotAfter = a.cert.NotBefore, a.cert.NotAfter
+	template.KeyUsage = x509.KeyUsageDigitalSignature
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
 	if err != nil {
 		return tls.Certificate{}, err
 	}
 	return signer.Certificate(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), key)
+}
+
+// pool returns what trusts the CA.
+func (a *authority) pool() *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AddCert(a.cert)
+	return pool
 }
 
 // server is an HTTPS server whose key is held elsewhere.
