@@ -20,12 +20,11 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 
+	"github.com/turretgo/turret/examples/internal/command"
 	"github.com/turretgo/turret/signer"
 	"github.com/turretgo/turret/signer/awskms"
 	"github.com/turretgo/turret/signer/kmstest"
@@ -34,23 +33,7 @@ import (
 // domain is nobody's: RFC 2606 reserves it.
 const domain = "www.example.com"
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-	case errors.As(err, new(usageError)):
-		fmt.Fprintln(os.Stderr, "acme:", err)
-		os.Exit(2)
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "acme:", err)
-		os.Exit(1)
-	}
-}
-
-// usageError is a mistake on the command line.
-type usageError struct{ error }
+func main() { command.Main("acme", run) }
 
 type options struct {
 	keyURI string
@@ -121,23 +104,14 @@ func subject(cert *x509.Certificate) string {
 func parse(args []string, stderr io.Writer) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("acme", flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
 	flags.StringVar(&o.keyURI, "key", "", "use the key of this `URI`, awskms:///…, for the account at first")
 	flags.StringVar(&o.spec, "spec", "P-256", "type of the account's keys in the process's own KMS: P-256, P-384, P-521 or RSA-2048")
-	err := flags.Parse(args)
-	if errors.Is(err, flag.ErrHelp) {
-		fmt.Fprint(stderr, "usage: go run ./examples/acme [flags]\n\nOrders a certificate from an ACME CA in the process, with keys in a KMS.\n\n")
-		flags.SetOutput(stderr)
-		flags.PrintDefaults()
+	if err := command.Parse(flags, args, 0, "[flags]\n\nOrders a certificate from an ACME CA in the process, with keys in a KMS.", stderr); err != nil {
 		return o, err
 	}
 	switch {
-	case err != nil:
-		return o, usageError{fmt.Errorf("%w; -h lists the flags", err)}
-	case flags.NArg() > 0:
-		return o, usageError{fmt.Errorf("%q is no flag; -h lists them", flags.Arg(0))}
 	case specs[o.spec] == "":
-		return o, usageError{fmt.Errorf("-spec is %q; it must be P-256, P-384, P-521 or RSA-2048, which ACME has algorithms for", o.spec)}
+		return o, command.Mistakef("-spec is %q; it must be P-256, P-384, P-521 or RSA-2048, which ACME has algorithms for", o.spec)
 	}
 	return o, nil
 }

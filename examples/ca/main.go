@@ -16,16 +16,15 @@ package main
 import (
 	"context"
 	"crypto/x509"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 
+	"github.com/turretgo/turret/examples/internal/command"
 	"github.com/turretgo/turret/signer"
 	"github.com/turretgo/turret/signer/awskms"
 	"github.com/turretgo/turret/signer/kmstest"
@@ -57,23 +56,7 @@ type kind struct {
 	algorithm x509.SignatureAlgorithm
 }
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-	case errors.As(err, new(usageError)):
-		fmt.Fprintln(os.Stderr, "ca:", err)
-		os.Exit(2)
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "ca:", err)
-		os.Exit(1)
-	}
-}
-
-// usageError is a mistake on the command line.
-type usageError struct{ error }
+func main() { command.Main("ca", run) }
 
 type options struct {
 	keyURI string
@@ -170,28 +153,19 @@ func build(ctx context.Context, p signer.KeyProvider) (*signer.Signer, error) {
 func parse(args []string, stderr io.Writer) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("ca", flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
 	flags.StringVar(&o.keyURI, "key", "", "make one root, with the key of this `URI`, awskms:///…")
 	flags.BoolVar(&o.pss, "pss", false, "sign with RSA-PSS, where -key is an RSA key; default PKCS #1 v1.5")
 	flags.StringVar(&o.out, "out", "", "write PEM files to this new `folder`, one folder in it for each root")
-	err := flags.Parse(args)
-	if errors.Is(err, flag.ErrHelp) {
-		fmt.Fprint(stderr, "usage: go run ./examples/ca [flags]\n\nMakes a root, two certificates, their requests and a revocation list with keys in a KMS.\n\n")
-		flags.SetOutput(stderr)
-		flags.PrintDefaults()
+	if err := command.Parse(flags, args, 0, "[flags]\n\nMakes a root, two certificates, their requests and a revocation list with keys in a KMS.", stderr); err != nil {
 		return o, err
 	}
 	switch {
-	case err != nil:
-		return o, usageError{fmt.Errorf("%w; -h lists the flags", err)}
-	case flags.NArg() > 0:
-		return o, usageError{fmt.Errorf("%q is no flag; -h lists them", flags.Arg(0))}
 	case o.pss && o.keyURI == "":
-		return o, usageError{errors.New("-pss goes with -key; without it there are roots of either kind")}
+		return o, command.Mistakef("-pss goes with -key; without it there are roots of either kind")
 	}
 	if o.out != "" {
 		if _, err := os.Lstat(o.out); err == nil {
-			return o, usageError{fmt.Errorf("-out is %q, which exists; name a new folder, so that no certificate is overwritten", o.out)}
+			return o, command.Mistakef("-out is %q, which exists; name a new folder, so that no certificate is overwritten", o.out)
 		}
 	}
 	return o, nil

@@ -25,6 +25,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/turretgo/turret"
+	"github.com/turretgo/turret/examples/internal/tool"
 	"github.com/turretgo/turret/signer"
 	"github.com/turretgo/turret/signer/awskms"
 	"github.com/turretgo/turret/signer/kmstest"
@@ -41,7 +42,7 @@ func TestItMakesARootOfEachKindByItself(t *testing.T) {
 }
 
 func TestOpenSSLAgrees(t *testing.T) {
-	openssl := tool(t, "openssl")
+	openssl := tool.Path(t, "openssl", "openssl")
 	dir := filepath.Join(t.TempDir(), "papers")
 	var out strings.Builder
 	require.NoError(t, run(t.Context(), []string{"-out", dir}, &out, io.Discard))
@@ -378,19 +379,4 @@ func open(t *testing.T, srv *kmstest.Server, spec types.KeySpec) *signer.Signer 
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, key.Close()) })
 	return key
-}
-
-// tool returns a program's path. Where it is missing the test is skipped, or
-// fails if TURRET_REQUIRE_TOOLS is set.
-func tool(t *testing.T, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err == nil {
-		return path
-	}
-	if os.Getenv("TURRET_REQUIRE_TOOLS") != "" {
-		t.Fatalf("%s is missing, and TURRET_REQUIRE_TOOLS is set; install it (apt-get install %s)", name, name)
-	}
-	t.Skipf("%s is missing; install it (apt-get install %s) to run this test", name, name)
-	return ""
 }

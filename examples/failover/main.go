@@ -15,36 +15,27 @@ package main
 import (
 	"context"
 	"crypto"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"log"
-	"os"
-	"os/signal"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 
 	"github.com/turretgo/turret"
+	"github.com/turretgo/turret/examples/internal/command"
 	"github.com/turretgo/turret/signer"
 	"github.com/turretgo/turret/signer/awskms"
 	"github.com/turretgo/turret/signer/kmstest"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout); err != nil && !errors.Is(err, flag.ErrHelp) {
-		log.Fatal("failover: ", err)
-	}
-}
+func main() { command.Main("failover", run) }
 
-func run(ctx context.Context, args []string, stdout io.Writer) error {
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("failover", flag.ContinueOnError)
 	uri := flags.String("key", "", "sign with the key of this `URI`, awskms:///…, in place of a KMS in the process")
 	duration := flags.Duration("for", 0, "how long to sign; 0 is the schedule once, or ten seconds with -key")
-	if err := flags.Parse(args); err != nil {
+	if err := command.Parse(flags, args, 0, "[flags]\n\nSigns with a key in two Regions, of which one fails, and prints who signed.", stderr); err != nil {
 		return err
 	}
 	events := schedule

@@ -17,7 +17,7 @@ import (
 func TestTimelineTellsWhoSignedAndThatNothingWasLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out strings.Builder
-		require.NoError(t, run(t.Context(), nil, &out))
+		require.NoError(t, run(t.Context(), nil, &out, io.Discard))
 		require.Regexp(t, `\n7\d\d signatures, none lost\n$`, out.String())
 
 		const home, away = "us-east-1 ▪", "eu-west-1 ▪"
@@ -53,19 +53,19 @@ func TestKeyOfOnesOwnSigns(t *testing.T) {
 	id := srv.CreateKey(types.KeySpecRsa2048)
 	uri := "awskms:///" + id + "?region=us-east-1&region=eu-central-1&endpoint=" + srv.Endpoint() + "&endpoint=" + away.Endpoint()
 	var out strings.Builder
-	require.NoError(t, run(t.Context(), []string{"-key", uri, "-for", "200ms"}, &out))
+	require.NoError(t, run(t.Context(), []string{"-key", uri, "-for", "200ms"}, &out, io.Discard))
 	require.Regexp(t, `\d signatures, none lost`, out.String())
 
 	for _, faulty := range []*kmstest.Server{srv, away} {
 		faulty.Deny(id)
 	}
-	require.ErrorContains(t, run(t.Context(), []string{"-key", uri, "-for", "200ms"}, io.Discard), "access denied")
+	require.ErrorContains(t, run(t.Context(), []string{"-key", uri, "-for", "200ms"}, io.Discard, io.Discard), "access denied")
 }
 
 func TestInterruptEndsIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), schedule[0].length*3/2)
 		defer cancel()
-		require.ErrorIs(t, run(ctx, nil, io.Discard), context.DeadlineExceeded)
+		require.ErrorIs(t, run(ctx, nil, io.Discard, io.Discard), context.DeadlineExceeded)
 	})
 }

@@ -12,11 +12,13 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/turretgo/turret/examples/internal/tool"
 )
 
 // openSSL is "openssl dgst -verify", and "openssl pkeyutl -verify" for Ed25519.
 func openSSL(t *testing.T, s signature) error {
-	openssl := tool(t, "openssl")
+	openssl := tool.Path(t, "openssl", "openssl")
 	dir := t.TempDir()
 	file := func(name string, data []byte) string {
 		path := filepath.Join(dir, name)
@@ -43,19 +45,4 @@ func openSSL(t *testing.T, s signature) error {
 		return fmt.Errorf("openssl says: %s", out)
 	}
 	return nil
-}
-
-// tool returns a program's path. Where it is missing the test is skipped, or
-// fails if TURRET_REQUIRE_TOOLS is set.
-func tool(t *testing.T, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err == nil {
-		return path
-	}
-	if os.Getenv("TURRET_REQUIRE_TOOLS") != "" {
-		t.Fatalf("%s is missing, and TURRET_REQUIRE_TOOLS is set; install it (apt-get install %s)", name, name)
-	}
-	t.Skipf("%s is missing; install it (apt-get install %s) to run this test", name, name)
-	return ""
 }

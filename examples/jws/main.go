@@ -22,8 +22,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
-	"os/signal"
 	"slices"
 	"strings"
 	"time"
@@ -31,6 +29,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/turretgo/turret/examples/internal/command"
 	"github.com/turretgo/turret/signer"
 	"github.com/turretgo/turret/signer/awskms"
 	"github.com/turretgo/turret/signer/kmstest"
@@ -66,23 +65,7 @@ var algorithms = []struct {
 	{jose.EdDSA, types.KeySpecEccNistEdwards25519},
 }
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-	case errors.As(err, new(usageError)):
-		fmt.Fprintln(os.Stderr, "jws:", err)
-		os.Exit(2)
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "jws:", err)
-		os.Exit(1)
-	}
-}
-
-// usageError is a mistake on the command line.
-type usageError struct{ error }
+func main() { command.Main("jws", run) }
 
 type options struct {
 	tokens    int
@@ -177,26 +160,17 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		names = append(names, a.name)
 	}
 	flags := flag.NewFlagSet("jws", flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
 	flags.IntVar(&o.tokens, "n", 30, "number of tokens for each algorithm")
 	flags.StringVar((*string)(&o.algorithm), "alg", "", "use this `algorithm` only: "+list(names)+";\nwith -key the default is the first that fits the key")
 	flags.StringVar(&o.keyURI, "key", "", "use the key of this `URI`, awskms:///…, in place of a KMS in the process")
-	err := flags.Parse(args)
-	if errors.Is(err, flag.ErrHelp) {
-		fmt.Fprint(stderr, "usage: go run ./examples/jws [flags]\n\nIssues JSON Web Tokens with keys in a KMS that fails now and then, and verifies\nthem with go-jose and with golang-jwt.\n\n")
-		flags.SetOutput(stderr)
-		flags.PrintDefaults()
+	if err := command.Parse(flags, args, 0, "[flags]\n\nIssues JSON Web Tokens with keys in a KMS that fails now and then, and verifies\nthem with go-jose and with golang-jwt.", stderr); err != nil {
 		return o, err
 	}
 	switch {
-	case err != nil:
-		return o, usageError{fmt.Errorf("%w; -h lists the flags", err)}
-	case flags.NArg() > 0:
-		return o, usageError{fmt.Errorf("%q is no flag; -h lists them", flags.Arg(0))}
 	case o.tokens < 1:
-		return o, usageError{fmt.Errorf("-n is %d; it must be at least 1", o.tokens)}
+		return o, command.Mistakef("-n is %d; it must be at least 1", o.tokens)
 	case o.algorithm != "" && !slices.Contains(names, o.algorithm):
-		return o, usageError{fmt.Errorf("-alg is %q; it must be one of %s", o.algorithm, list(names))}
+		return o, command.Mistakef("-alg is %q; it must be one of %s", o.algorithm, list(names))
 	}
 	return o, nil
 }

@@ -15,17 +15,15 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
 	"path/filepath"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 
+	"github.com/turretgo/turret/examples/internal/command"
 	"github.com/turretgo/turret/signer"
 	"github.com/turretgo/turret/signer/awskms"
 	"github.com/turretgo/turret/signer/kmstest"
@@ -42,23 +40,7 @@ var faults = kmstest.Faults{
 
 const faultsText = "30 % throttled, 10 % hangs, 10 % corrupt signatures"
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	stop()
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-	case errors.As(err, new(usageError)):
-		fmt.Fprintln(os.Stderr, "release:", err)
-		os.Exit(2)
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "release:", err)
-		os.Exit(1)
-	}
-}
-
-// usageError is a mistake on the command line.
-type usageError struct{ error }
+func main() { command.Main("release", run) }
 
 type options struct {
 	file   string
@@ -116,25 +98,14 @@ func (o options) provider(ctx context.Context, srv *kmstest.Server) (signer.KeyP
 func parse(args []string, stderr io.Writer) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("release", flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
 	flags.StringVar(&o.keyURI, "key", "", "sign with the key of this `URI`, awskms:///…, in place of a throw-away one")
 	flags.BoolVar(&o.pss, "pss", false, "sign with RSA-PSS, where the key is an RSA key; default PKCS #1 v1.5")
 	flags.StringVar(&o.out, "out", "", "write to this `folder`, in place of the file's own")
-	err := flags.Parse(args)
-	if errors.Is(err, flag.ErrHelp) {
-		fmt.Fprint(stderr, "usage: go run ./examples/release [flags] [FILE]\n\nSigns a file with a key in a KMS, so that openssl verifies it: writes FILE.sig and FILE.pub.pem.\nWithout FILE it shows itself with each type of key.\n\n")
-		flags.SetOutput(stderr)
-		flags.PrintDefaults()
+	if err := command.Parse(flags, args, 1, "[flags] [FILE]\n\nSigns a file with a key in a KMS, so that openssl verifies it: writes FILE.sig and FILE.pub.pem.\nWithout FILE it shows itself with each type of key.", stderr); err != nil {
 		return o, err
 	}
-	o.file = flags.Arg(0)
-	switch {
-	case err != nil:
-		return o, usageError{fmt.Errorf("%w; -h lists the flags", err)}
-	case flags.NArg() > 1:
-		return o, usageError{fmt.Errorf("there are %d files; one is signed at a time, and flags come before it", flags.NArg())}
-	case o.file == "" && len(args) > 0:
-		return o, usageError{errors.New("there is no file to sign; name it after the flags")}
+	if o.file = flags.Arg(0); o.file == "" && len(args) > 0 {
+		return o, command.Mistakef("there is no file to sign; name it after the flags")
 	}
 	return o, nil
 }

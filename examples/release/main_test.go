@@ -23,6 +23,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/stretchr/testify/require"
 
+	"github.com/turretgo/turret/examples/internal/tool"
 	"github.com/turretgo/turret/signer"
 	"github.com/turretgo/turret/signer/awskms"
 	"github.com/turretgo/turret/signer/kmstest"
@@ -77,7 +78,7 @@ var signatures = []struct {
 }
 
 func TestOpenSSLVerifiesByTheCommandThatIsPrinted(t *testing.T) {
-	tool(t, "openssl")
+	tool.Path(t, "openssl", "openssl")
 	srv := server(t)
 	for _, tc := range signatures {
 		t.Run(tc.name, func(t *testing.T) {
@@ -109,7 +110,7 @@ func TestOpenSSLVerifiesByTheCommandThatIsPrinted(t *testing.T) {
 }
 
 func TestEmptyLargeAndOddlyNamedFilesAreSigned(t *testing.T) {
-	tool(t, "openssl")
+	tool.Path(t, "openssl", "openssl")
 	t.Chdir(t.TempDir())
 	write(t, ".", "empty", 0)
 	write(t, ".", "-large", 3<<20)
@@ -131,7 +132,7 @@ func TestOutputGoesToAnotherFolder(t *testing.T) {
 }
 
 func TestASignatureIsReplaced(t *testing.T) {
-	tool(t, "openssl")
+	tool.Path(t, "openssl", "openssl")
 	dir := t.TempDir()
 	file := write(t, dir, "file", 10)
 	printed(t, []string{file})
@@ -342,7 +343,7 @@ func TestMistakesGetOneClearLine(t *testing.T) {
 		want string
 	}{
 		{[]string{"-nope"}, "flag provided but not defined: -nope; -h lists the flags"},
-		{[]string{file, file}, "there are 2 files; one is signed at a time, and flags come before it"},
+		{[]string{file, file}, "is one too many; flags come first, and at most 1 other after them"},
 		{[]string{"-pss"}, "there is no file to sign; name it after the flags"},
 		{[]string{"-key", "kms:foo", file}, "is no key URI"},
 		{[]string{"-pss", "-key", uri(t, srv, types.KeySpecEccNistP384), file}, "-pss is for RSA keys, and this key is none; leave it out"},
@@ -406,7 +407,7 @@ func printed(t *testing.T, args []string) string {
 
 func shell(t *testing.T, command string) (string, error) {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), tool(t, "sh"), "-c", command).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), tool.Path(t, "sh", "sh"), "-c", command).CombinedOutput()
 	return string(out), err
 }
 
@@ -437,19 +438,4 @@ func names(t *testing.T, dir string) (names []string) {
 		names = append(names, e.Name())
 	}
 	return names
-}
-
-// tool returns a program's path. Where it is missing the test is skipped, or
-// fails if TURRET_REQUIRE_TOOLS is set.
-func tool(t *testing.T, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err == nil {
-		return path
-	}
-	if os.Getenv("TURRET_REQUIRE_TOOLS") != "" {
-		t.Fatalf("%s is missing, and TURRET_REQUIRE_TOOLS is set; install it (apt-get install %s)", name, name)
-	}
-	t.Skipf("%s is missing; install it (apt-get install %s) to run this test", name, name)
-	return ""
 }

@@ -5,9 +5,10 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
-	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/turretgo/turret/examples/internal/command"
 )
 
 // scheme is how files are signed with one type of key, and how openssl verifies
@@ -55,7 +56,7 @@ func schemeFor(pub crypto.PublicKey, pss bool) (scheme, error) {
 
 func noPSS(pss bool) error {
 	if pss {
-		return usageError{errors.New("-pss is for RSA keys, and this key is none; leave it out")}
+		return command.Mistakef("-pss is for RSA keys, and this key is none; leave it out")
 	}
 	return nil
 }

@@ -16,17 +16,15 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 
 	"github.com/turretgo/turret"
+	"github.com/turretgo/turret/examples/internal/command"
 	"github.com/turretgo/turret/signer"
 	"github.com/turretgo/turret/signer/awskms"
 	"github.com/turretgo/turret/signer/kmstest"
@@ -45,23 +43,7 @@ var faults = kmstest.Faults{
 
 const faultsText = "10 % throttled, 2 % internal errors, 1 % resets, 1 % hangs, 0.5 % corrupt signatures,\n15 ms median latency with a 400 ms tail"
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-	case errors.As(err, new(usageError)):
-		fmt.Fprintln(os.Stderr, "tls:", err)
-		os.Exit(2)
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "tls:", err)
-		os.Exit(1)
-	}
-}
-
-// usageError is a mistake on the command line.
-type usageError struct{ error }
+func main() { command.Main("tls", run) }
 
 type options struct {
 	handshakes int
@@ -134,31 +116,22 @@ func buildKey(ctx context.Context, provider signer.KeyProvider) (*signer.Signer,
 func parse(args []string, stderr io.Writer) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("tls", flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
 	flags.IntVar(&o.handshakes, "n", 1000, "number of handshakes in each run")
 	flags.IntVar(&o.mutual, "mutual", 100, "number of handshakes with mutual TLS, in each of its versions; not with -key")
 	flags.IntVar(&o.clients, "clients", 16, "number of clients at once")
 	flags.StringVar(&o.listen, "listen", "", "keep serving HTTPS on this `address`, in place of the runs")
 	flags.StringVar(&o.keyURI, "key", "", "use the key of this `URI`, awskms:///…, in place of a KMS in the process;\nits faults are its own, and only the stack runs")
 	flags.StringVar(&o.spec, "spec", "P-256", "type of the key in the process's own KMS: P-256, P-384, P-521, RSA-2048 or Ed25519")
-	err := flags.Parse(args)
-	if errors.Is(err, flag.ErrHelp) {
-		fmt.Fprint(stderr, "usage: go run ./examples/tls [flags]\n\nServes TLS with a key in a KMS that fails, through a plain SDK signer and through\nturret's stack, and compares the handshakes that each one lost.\n\n")
-		flags.SetOutput(stderr)
-		flags.PrintDefaults()
+	if err := command.Parse(flags, args, 0, "[flags]\n\nServes TLS with a key in a KMS that fails, through a plain SDK signer and through\nturret's stack, and compares the handshakes that each one lost.", stderr); err != nil {
 		return o, err
 	}
 	switch {
-	case err != nil:
-		return o, usageError{fmt.Errorf("%w; -h lists the flags", err)}
-	case flags.NArg() > 0:
-		return o, usageError{fmt.Errorf("%q is no flag; -h lists them", flags.Arg(0))}
 	case o.mutual < 0:
-		return o, usageError{fmt.Errorf("-mutual is %d; it must be at least 0", o.mutual)}
+		return o, command.Mistakef("-mutual is %d; it must be at least 0", o.mutual)
 	case o.handshakes < 1 || o.clients < 1:
-		return o, usageError{fmt.Errorf("-n is %d and -clients %d; both must be at least 1", o.handshakes, o.clients)}
+		return o, command.Mistakef("-n is %d and -clients %d; both must be at least 1", o.handshakes, o.clients)
 	case specs[o.spec] == "":
-		return o, usageError{fmt.Errorf("-spec is %q; it must be P-256, P-384, P-521, RSA-2048 or Ed25519", o.spec)}
+		return o, command.Mistakef("-spec is %q; it must be P-256, P-384, P-521, RSA-2048 or Ed25519", o.spec)
 	}
 	return o, nil
 }

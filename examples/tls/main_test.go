@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"os/exec"
 	"regexp"
 	"strings"
@@ -18,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/turretgo/turret/examples/internal/tool"
 	"github.com/turretgo/turret/signer/kmstest"
 )
 
@@ -80,21 +80,6 @@ func TestInterruptEndsARun(t *testing.T) {
 	require.ErrorContains(t, err, "interrupted")
 }
 
-// tool returns a program's path. Where it is missing the test is skipped, or
-// fails if TURRET_REQUIRE_TOOLS is set.
-func tool(t *testing.T, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err == nil {
-		return path
-	}
-	if os.Getenv("TURRET_REQUIRE_TOOLS") != "" {
-		t.Fatalf("%s is missing, and TURRET_REQUIRE_TOOLS is set; install it (apt-get install %s)", name, name)
-	}
-	t.Skipf("%s is missing; install it (apt-get install %s) to run this test", name, name)
-	return ""
-}
-
 // output is a buffer that a test reads while run writes.
 type output struct {
 	mu  sync.Mutex
@@ -150,7 +135,7 @@ func listening(t *testing.T, spec string) (caFile, port string) {
 }
 
 func TestCurlAndOpenSSLCompleteHandshakes(t *testing.T) {
-	openssl, curl := tool(t, "openssl"), tool(t, "curl")
+	openssl, curl := tool.Path(t, "openssl", "openssl"), tool.Path(t, "curl", "curl")
 	for _, spec := range []string{"P-256", "P-384", "RSA-2048", "Ed25519"} {
 		t.Run(spec, func(t *testing.T) {
 			caFile, port := listening(t, spec)

@@ -27,6 +27,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/stretchr/testify/require"
 
+	"github.com/turretgo/turret/examples/internal/tool"
 	"github.com/turretgo/turret/signer"
 	"github.com/turretgo/turret/signer/awskms"
 	"github.com/turretgo/turret/signer/kmstest"
@@ -295,7 +296,7 @@ func write(t *testing.T, name, blockType string, der []byte) string {
 }
 
 func TestOpenSSLIsAClientWithACertificate(t *testing.T) {
-	openssl := tool(t, "openssl")
+	openssl := tool.Path(t, "openssl", "openssl")
 	srv := kmstest.NewServer()
 	defer srv.Close()
 	ca, other := newCA(t), newCA(t)
@@ -361,7 +362,7 @@ func reversed(ctx context.Context, addr string, config *tls.Config) (string, err
 }
 
 func TestAnOpenSSLServerVerifiesAKMSKeyedClient(t *testing.T) {
-	openssl := tool(t, "openssl")
+	openssl := tool.Path(t, "openssl", "openssl")
 	srv := kmstest.NewServer()
 	defer srv.Close()
 	ca, other := newCA(t), newCA(t)

@@ -21,6 +21,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/turretgo/turret/examples/internal/command"
 	"github.com/turretgo/turret/signer"
 )
 
@@ -99,7 +100,7 @@ func startServer(address string, key crypto.Signer) (*server, error) {
 	}
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
-		return nil, usageError{err}
+		return nil, command.Mistakef("%w", err)
 	}
 	s := &server{ca: ca, addr: listener.Addr(), done: make(chan error, 1)}
 	s.http = http.Server{
