@@ -1,6 +1,7 @@
 package command_test
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"io"
@@ -8,8 +9,6 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-
-	"context"
 
 	"github.com/stretchr/testify/require"
 
