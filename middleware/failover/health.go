@@ -93,13 +93,18 @@ func (s *service[Req, Resp]) probe(ctx context.Context, r *replica[Req, Resp], r
 func (h *health) isDue() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.away && !h.probing && !time.Now().Before(h.due)
+	return h.wantsProbe()
 }
 
+// wantsProbe is isDue with mu held.
+func (h *health) wantsProbe() bool { return h.away && !h.probing && !time.Now().Before(h.due) }
+
+// beginProbe reports whether the probe is the caller's to make: another call may
+// have made one, and it may even have ended, since isDue.
 func (h *health) beginProbe(interval time.Duration) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if !h.away || h.probing {
+	if !h.wantsProbe() {
 		return false
 	}
 	h.probing, h.due = true, time.Now().Add(interval)

@@ -124,6 +124,37 @@ func TestProbesKeepTheirInterval(t *testing.T) {
 	})
 }
 
+// asking is a replica that fails, and looks around when it is asked if it is ready.
+type asking struct {
+	calls int
+	ready func()
+}
+
+func (a *asking) Ready() error { a.ready(); return nil }
+
+func (a *asking) Call(context.Context, int) (string, error) {
+	a.calls++
+	return "", of(turret.Transient)
+}
+
+func TestOneProbeAnIntervalHoweverManyCallsMeetAtIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		east := &asking{ready: func() {}}
+		s := failover.New(failover.Options{Failures: 1}, turret.Service[int, string](east), &place{name: "west"})
+		defer turret.Close(s)
+		call(t, s)
+		<-time.After(time.Second)
+		east.ready = func() {
+			east.ready = func() {}
+			call(t, s) // has its probe, from begin to end, while another call is about to
+			synctest.Wait()
+		}
+		call(t, s)
+		synctest.Wait()
+		require.Equal(t, 1+1, east.calls)
+	})
+}
+
 func TestFailuresThatAreNotInARowDoNotSendCallsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, east, _ := watched(t, failover.Options{Failures: 2})
