@@ -104,8 +104,8 @@ func openAll(ctx context.Context, keyID string, regions []*provider) (signer.Key
 	answers := make(chan int)
 	for i, p := range regions {
 		go func() {
-			keys[i], errs[i] = p.ProvideKey(ctx)
-			answers <- i
+			defer func() { answers <- i }()
+			p.provide(ctx, &keys[i], &errs[i])
 		}()
 	}
 	var first signer.Key
@@ -124,6 +124,26 @@ func openAll(ctx context.Context, keyID string, regions []*provider) (signer.Key
 		}
 	}
 	return signer.Replicate(keys...)
+}
+
+// provide is ProvideKey in a goroutine of ours, where a panic of a client that is
+// not the SDK's would end the program, and is an error therefore.
+func (p *provider) provide(ctx context.Context, k *signer.Key, said *error) {
+	returned := false
+	defer func() {
+		if r := recover(); !returned {
+			*said = &signer.Error{KeyID: p.keyID, Reason: "the KMS client failed in GetPublicKey: " + unwound(r)}
+		}
+	}()
+	*k, *said = p.ProvideKey(ctx)
+	returned = true
+}
+
+func unwound(panicked any) string {
+	if panicked == nil {
+		return "it ended its goroutine"
+	}
+	return fmt.Sprintf("panic: %v", panicked)
 }
 
 // refusal returns an error if no Region gave the key, or if one said that it will

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto"
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -357,6 +358,29 @@ func TestMultiRegionRefusesWhatCannotWork(t *testing.T) {
 			require.True(t, errors.As(err, &e))
 			require.Equal(t, turret.Permanent, turret.Classify(err))
 		})
+	}
+}
+
+// broken is a client of somebody's own making.
+type broken struct {
+	awskms.API
+	get func() (*kms.GetPublicKeyOutput, error)
+}
+
+func (b broken) GetPublicKey(context.Context, *kms.GetPublicKeyInput, ...func(*kms.Options)) (*kms.GetPublicKeyOutput, error) {
+	return b.get()
+}
+
+func TestClientThatPanicsEndsNeitherTheProgramNorTheOtherRegions(t *testing.T) {
+	srv := server(t)
+	id := srv.CreateKey(types.KeySpecEccNistP256)
+	for want, get := range map[string]func() (*kms.GetPublicKeyOutput, error){
+		"the KMS client failed in GetPublicKey: panic: driver":          func() (*kms.GetPublicKeyOutput, error) { panic("driver") },
+		"the KMS client failed in GetPublicKey: it ended its goroutine": func() (*kms.GetPublicKeyOutput, error) { runtime.Goexit(); return nil, nil },
+	} {
+		_, err := awskms.MultiRegion(id, srv.Client(), broken{srv.Client(), get}).ProvideKey(t.Context())
+		require.ErrorContains(t, err, want)
+		require.Equal(t, turret.Permanent, turret.Classify(err))
 	}
 }
 
