@@ -66,10 +66,15 @@ func Open(ctx context.Context, uri string) (signer.KeyProvider, error) {
 // quoted is a URI as it may be shown: without a password that slipped into it.
 func quoted(uri string) string {
 	u, err := url.Parse(uri)
-	if err != nil || strings.Contains(u.RawQuery, "@") {
+	if err != nil {
 		return "it"
 	}
-	return strconv.Quote(u.Redacted())
+	shown := u.Redacted()
+	u.User = nil
+	if rest := strings.ToLower(u.String()); strings.Contains(rest, "@") || strings.Contains(rest, "%40") {
+		return "it"
+	}
+	return strconv.Quote(shown)
 }
 
 // location is what a URI says of a key.
