@@ -564,12 +564,14 @@ func TestChainGivesTheFirstKeyThereIs(t *testing.T) {
 	_, err = signer.Chain(no("no token"), signer.KeyProviderFunc(func(context.Context) (signer.Key, error) { return nil, errors.New("reset") })).ProvideKey(t.Context())
 	require.Equal(t, turret.Unknown, turret.Classify(err), "one may have it the next time")
 
-	for _, c := range []signer.KeyProvider{signer.Chain(), signer.Chain(want, nil)} {
+	for _, c := range []signer.KeyProvider{signer.Chain(), signer.Chain(want, nil), signer.Chain(signer.KeyProviderFunc(nil)), signer.Chain((*signer.Wrapped)(nil))} {
 		_, err = c.ProvideKey(t.Context())
 		require.ErrorContains(t, err, "at least one key provider")
 	}
-	_, err = signer.Chain(signer.KeyProviderFunc(func(context.Context) (signer.Key, error) { return nil, nil })).ProvideKey(t.Context())
-	require.ErrorContains(t, err, "neither a key nor an error")
+	for _, nothing := range []signer.Key{nil, (*signer.Wrapped)(nil)} {
+		_, err = signer.Chain(signer.KeyProviderFunc(func(context.Context) (signer.Key, error) { return nothing, nil })).ProvideKey(t.Context())
+		require.ErrorContains(t, err, "neither a key nor an error")
+	}
 }
 
 func TestChainsHungProviderUsesUpItsOwnShareOnly(t *testing.T) {

@@ -20,13 +20,13 @@ import (
 func Chain(ps ...KeyProvider) KeyProvider {
 	ps = slices.Clone(ps)
 	return KeyProviderFunc(func(ctx context.Context) (Key, error) {
-		if len(ps) == 0 || slices.Contains(ps, nil) {
+		if len(ps) == 0 || slices.ContainsFunc(ps, func(p KeyProvider) bool { return isNil(p) }) {
 			return nil, &Error{Reason: "Chain needs at least one key provider and no nil ones"}
 		}
 		failed := &chainError{}
 		for i, p := range ps {
 			key, err := provideWithin(ctx, p, len(ps)-i)
-			if err == nil && key != nil {
+			if err == nil && !isNil(key) {
 				return key, nil
 			}
 			if err == nil {
