@@ -93,7 +93,8 @@ func regionOf(client API) string {
 // place is the provider's Region in an error.
 func (p *provider) place() string { return cmp.Or(regionOf(p.client), "a Region") }
 
-// patience is how long the other Regions have once the first has answered.
+// patience is how long the other Regions have once one has given the key, or said
+// that it never will.
 const patience = time.Second
 
 // openAll asks all Regions at the same time.
@@ -109,9 +110,14 @@ func openAll(ctx context.Context, keyID string, regions []*provider) (signer.Key
 		}()
 	}
 	var first signer.Key
+	settled := false
 	for range regions {
-		if i := <-answers; errs[i] == nil && first == nil {
+		i := <-answers
+		if errs[i] == nil && first == nil {
 			first = keys[i]
+		}
+		if !settled && (errs[i] == nil || isFinal(errs[i])) {
+			settled = true
 			defer time.AfterFunc(patience, cancel).Stop()
 		}
 	}
@@ -149,26 +155,30 @@ func unwound(panicked any) string {
 // refusal returns an error if no Region gave the key, or if one said that it will
 // not later either.
 func refusal(keyID string, regions []*provider, errs []error) error {
-	said, permanent := &regionsError{}, false
+	said, final := &regionsError{}, 0
 	for i, err := range errs {
 		if err != nil {
 			said.places = append(said.places, regions[i].place())
 			said.errs = append(said.errs, err)
-			permanent = permanent || turret.Classify(err) == turret.Permanent
+		}
+		if isFinal(err) {
+			final++
 		}
 	}
 	switch {
-	case len(said.errs) == len(regions):
-		return &signer.Error{KeyID: keyID, Reason: "no Region gave the key", Err: said}
-	case permanent:
+	case final > 0 && final < len(regions): // whatever the others say, or would have said
 		return &signer.Error{
 			KeyID:  keyID,
 			Reason: "the key is not to be used in every Region; put that right, or leave out those where it is not to sign",
 			Err:    turret.WithClass(said, turret.Permanent),
 		}
+	case len(said.errs) == len(regions):
+		return &signer.Error{KeyID: keyID, Reason: "no Region gave the key", Err: said}
 	}
 	return nil
 }
+
+func isFinal(err error) bool { return turret.Classify(err) == turret.Permanent }
 
 // regionsError is what Regions said that did not give the key.
 type regionsError struct {

@@ -257,6 +257,20 @@ func TestRegionThatRefusesTheKeyIsFoundOutAtBuild(t *testing.T) {
 	})
 }
 
+func TestRegionThatRefusesTheKeyIsFoundOutAtOnceWhileTheOthersHang(t *testing.T) {
+	inTwoRegions(t, func(t *testing.T, r twoRegions) {
+		r.home.Inject(kmstest.Faults{Hang: 1})
+		r.away.Deny(r.key)
+		start := time.Now()
+		_, err := signer.NewBuilder(r.provider()).Defaults(signer.Defaults{}).Build(t.Context())
+		require.ErrorContains(t, err, "not to be used in every Region")
+		require.ErrorContains(t, err, "us-east-1: signer: "+r.key+": KMS had not answered in time")
+		require.ErrorContains(t, err, "eu-west-1: signer: "+r.key+": access denied")
+		require.Equal(t, turret.Permanent, turret.Classify(err))
+		require.LessOrEqual(t, time.Since(start), 1100*time.Millisecond)
+	})
+}
+
 func TestRegionFoundLaterNotToHaveTheKeyRefusesAndOthersSign(t *testing.T) {
 	for name, refuse := range map[string]struct {
 		with, without func(r twoRegions)
