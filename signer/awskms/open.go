@@ -129,10 +129,29 @@ func parse(uri string) (location, error) {
 		}
 	}
 	l := location{strings.TrimPrefix(u.Path, "/"), query["region"], query["endpoint"]}
-	if err := l.checkRegions(); err != nil {
-		return location{}, err
+	for _, check := range []func() error{l.checkKey, l.checkRegions, l.checkEndpoints} {
+		if err := check(); err != nil {
+			return location{}, err
+		}
 	}
-	return l, l.checkEndpoints()
+	return l, nil
+}
+
+var (
+	idOrAlias = regexp.MustCompile(`^([a-zA-Z0-9-]+|alias/[a-zA-Z0-9:/_-]+)$`)
+	resource  = regexp.MustCompile(`^(key/[a-zA-Z0-9-]+|alias/[a-zA-Z0-9:/_-]+)$`)
+)
+
+// checkKey refuses what KMS would, in fewer words: a slash too many, for instance.
+func (l *location) checkKey() error {
+	a, err := arn.Parse(l.keyID)
+	switch {
+	case err == nil && a.Service == "kms" && regionName.MatchString(a.Region) && resource.MatchString(a.Resource):
+	case err != nil && idOrAlias.MatchString(l.keyID):
+	default:
+		return fmt.Errorf("%q is no key's id or ARN, and no alias's name or ARN", l.keyID)
+	}
+	return nil
 }
 
 var regionName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)+$`)
