@@ -102,7 +102,8 @@ type Options struct {
 	Wait bool
 
 	// OnChange, if set, is told of members that go on probation and come back,
-	// by the call that brought it about, outside of all locks.
+	// by the call or the probe that brought it about, outside of all locks. With
+	// Beside it must not close the balancer: Close waits for probes.
 	OnChange func(Event)
 
 	// OnRemoved, if set, is called when the last call of a removed member has

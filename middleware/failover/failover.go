@@ -51,7 +51,9 @@ type Options struct {
 	// one at a time, in a goroutine that ends with Close, and what it answers is
 	// dropped: for requests that may be made twice, and that nobody changes after
 	// the call. A success brings it back, and so does any answer. A timeout
-	// belongs below; a probe is given up after 30 s.
+	// belongs below, shorter than the callers' own: a call that ends because its
+	// caller went away is no failure, and a home that hangs longer than any caller
+	// waits is never away. A probe is given up after 30 s.
 	Failures int
 
 	// ProbeInterval is the time between the probes of a replica that is away.
@@ -64,7 +66,8 @@ type Options struct {
 	OnFailover func(ctx context.Context, e Event)
 
 	// OnChange, if set, is told of replicas that go away and come back, by the
-	// call or the probe that brought it about.
+	// call or the probe that brought it about, outside of all locks. It may call
+	// through the service, and must not close it: Close waits for probes.
 	OnChange func(Change)
 }
 
@@ -106,7 +109,7 @@ func (o Options) Validate() error {
 // those before it; the first one's own comes back unchanged if it is final.
 //
 // What is known of the replicas is the service's own. [turret.Close] ends the
-// probes under way; calls may go on.
+// probes under way, and returns when they have; calls may go on.
 func New[Req, Resp any](o Options, replicas ...turret.Service[Req, Resp]) turret.Service[Req, Resp] {
 	if err := o.Validate(); err != nil {
 		panic(err)
