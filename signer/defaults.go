@@ -23,8 +23,8 @@ type Defaults struct {
 
 	// AttemptTimeout is that of each attempt. 0 means 1 s, or a quarter of
 	// Timeout where that is less. Where contexts bring deadlines of their own, it
-	// is to be well below those: a call that its caller gives up says nothing of a
-	// Region that hangs, and leaves no time for the next one.
+	// is to be well below those, or a Region that hangs leaves no time for the next
+	// one.
 	AttemptTimeout time.Duration
 
 	// Rate is each replica's. 0 means 1,000 a second, an AWS account's quota in a

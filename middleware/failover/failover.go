@@ -45,15 +45,15 @@ type Options struct {
 
 	// Failures is after how many failures in a row (Transient, Unknown or
 	// Throttled) a replica is away: calls ask it only when all others have
-	// failed. 0 means Never.
+	// failed. A call whose deadline ended it there, or that a hedge outran, counts
+	// as one here. 0 means Never.
 	//
 	// To find out when it is well, the request of a call is sent to it as well,
 	// one at a time, in a goroutine that ends with Close, and what it answers is
 	// dropped: for requests that may be made twice, and that nobody changes after
-	// the call. A success brings it back, and so does any answer. A timeout
-	// belongs below, shorter than the callers' own: a call that ends because its
-	// caller went away is no failure, and a home that hangs longer than any caller
-	// waits is never away. A probe is given up after 30 s.
+	// the call. A success brings it back. A timeout belongs below, well below the
+	// callers' own, or a home that hangs leaves the next replica no time. A probe
+	// is given up after 30 s.
 	Failures int
 
 	// ProbeInterval is the time between the probes of a replica that is away.
@@ -177,7 +177,7 @@ func (s *service[Req, Resp]) ask(ctx context.Context, r *replica[Req, Resp], req
 	term := s.term(r)
 	resp, err := r.Call(ctx, req)
 	class := turret.Outcome(ctx, err)
-	s.learn(r, term, class, err)
+	s.learn(ctx, r, term, class, err)
 	return resp, class, err
 }
 

@@ -40,31 +40,61 @@ func (s *service[Req, Resp]) term(r *replica[Req, Resp]) int {
 	return r.term
 }
 
-// learn draws the conclusion of a call that began in the given term.
-func (s *service[Req, Resp]) learn(r *replica[Req, Resp], term int, class turret.Class, err error) {
-	if s.watches() && r.learn(term, s.options, class, err) && s.options.OnChange != nil {
-		change := Change{Name: r.name}
-		if !isAnswer(class, err) {
-			change.Away, change.Err = true, err
-		}
-		s.options.OnChange(change)
+// news is what the end of a call says of the replica that was called.
+type news uint8
+
+const (
+	nothing news = iota
+	success      // it does what it is for
+	answer       // it works, and said no
+	ailing       // it failed, or took too long
+)
+
+func newsOf(ctx context.Context, class turret.Class, err error) news {
+	switch {
+	case err == nil:
+		return success
+	case class == turret.Permanent:
+		return answer
+	case class == turret.Rejected, class == turret.Canceled && !tookTooLong(ctx):
+		return nothing
 	}
+	return ailing
+}
+
+// tookTooLong reports whether what ended a call was that it took so long: for its
+// caller's deadline, or because a hedge's rival was faster. One such call says
+// nothing; several in a row, and none that was in time, say enough to begin
+// elsewhere.
+func tookTooLong(ctx context.Context) bool {
+	return ctx.Err() == context.DeadlineExceeded || context.Cause(ctx) == turret.ErrOutrun
+}
+
+// learn draws the conclusion of a call that began in the given term.
+func (s *service[Req, Resp]) learn(ctx context.Context, r *replica[Req, Resp], term int, class turret.Class, err error) {
+	if !s.watches() {
+		return
+	}
+	n := newsOf(ctx, class, err)
+	if !r.learn(term, s.options, n) || s.options.OnChange == nil {
+		return
+	}
+	s.options.OnChange(Change{Name: r.name, Away: n == ailing, Err: err})
 }
 
 // learn reports whether the replica went away or came back.
-func (h *health) learn(term int, o Options, class turret.Class, err error) (changed bool) {
+func (h *health) learn(term int, o Options, n news) (changed bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	was := h.away
 	switch {
-	case term != h.term:
-	case isAnswer(class, err):
-		h.failures, h.away = 0, false
-	case class == turret.Canceled || class == turret.Rejected: // it was not reached, or had no time
-	default:
+	case term != h.term || n == nothing:
+	case n == ailing:
 		h.failures++
 		h.away = h.failures >= o.Failures
 		h.due = time.Now().Add(o.ProbeInterval)
+	case n == success || !h.away: // a replica that says no to everything is no better than one that is away
+		h.failures, h.away = 0, false
 	}
 	if h.away == was {
 		return false
@@ -72,8 +102,6 @@ func (h *health) learn(term int, o Options, class turret.Class, err error) (chan
 	h.term++
 	return true
 }
-
-func isAnswer(class turret.Class, err error) bool { return err == nil || class == turret.Permanent }
 
 // probe asks a replica that is away, beside a call of the same request, if it is
 // time to.

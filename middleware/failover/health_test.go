@@ -14,6 +14,7 @@ import (
 	"github.com/turretgo/turret"
 	"github.com/turretgo/turret/middleware/breaker"
 	"github.com/turretgo/turret/middleware/failover"
+	"github.com/turretgo/turret/middleware/hedge"
 	"github.com/turretgo/turret/middleware/timeout"
 )
 
@@ -175,10 +176,10 @@ func TestRefusalsAndCancellationsSendNobodyAway(t *testing.T) {
 		east.is(of(turret.Rejected), 0)
 		call(t, s)
 		east.hangs()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-		defer cancel()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer time.AfterFunc(time.Millisecond, cancel).Stop()
 		_, err := s.Call(ctx, 1)
-		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorIs(t, err, context.Canceled)
 		east.is(nil, 0)
 		who, _ := call(t, s)
 		require.Equal(t, "east", who)
@@ -187,6 +188,58 @@ func TestRefusalsAndCancellationsSendNobodyAway(t *testing.T) {
 		require.Equal(t, of(turret.Permanent), err)
 		east.is(nil, 0)
 		who, _ = call(t, s)
+		require.Equal(t, "east", who)
+	})
+}
+
+func TestHomeThatOutlastsItsCallersDeadlinesIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, east, _ := watched(t, failover.Options{Failures: 3})
+		east.hangs()
+		lost := 0
+		for range 1000 {
+			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond) // an attempt has a second
+			if _, err := s.Call(ctx, 1); err != nil {
+				lost++
+			}
+			cancel()
+		}
+		require.Equal(t, 3, lost)
+	})
+}
+
+func TestHomeThatHedgesAlwaysOutrunIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, east, _ := watched(t, failover.Options{Failures: 3})
+		hedged := hedge.Layer[int, string](hedge.Options{Delay: 100 * time.Millisecond, Budget: hedge.NewBudget(1)})(s)
+		east.hangs()
+		late := 0
+		for range 1000 {
+			if _, took := call(t, hedged); took > 50*time.Millisecond {
+				late++
+			}
+		}
+		require.LessOrEqual(t, late, 4, "the third one's loser may end when the fourth has begun")
+	})
+}
+
+func TestReplicaThatSaysNoToItsProbesStaysAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, east, _ := watched(t, failover.Options{Failures: 3})
+		east.is(of(turret.Transient), 0)
+		for range 100 {
+			call(t, s)
+		}
+		east.is(of(turret.Permanent), 0) // it comes back with the key disabled, say
+		for range 1000 {
+			who, _ := call(t, s)
+			require.Equal(t, "west", who)
+		}
+		east.is(nil, 0)
+		for range 100 {
+			call(t, s)
+		}
+		who, _ := call(t, s)
 		require.Equal(t, "east", who)
 	})
 }

@@ -72,6 +72,9 @@ func (p *provider) ProvideKey(ctx context.Context) (signer.Key, error) {
 		KeyId:       &p.keyID,
 		GrantTokens: p.grantTokens,
 	}, stackRetries)
+	if err == nil && out == nil {
+		err = errNoAnswer
+	}
 	if err != nil {
 		return nil, p.explain(p.keyID, "GetPublicKey", err)
 	}
@@ -172,6 +175,9 @@ func (k *key) Call(ctx context.Context, req signer.Request) (signer.Response, er
 		SigningAlgorithm: types.SigningAlgorithmSpec(req.Algorithm),
 		GrantTokens:      k.grantTokens,
 	}, stackRetries)
+	if err == nil && out == nil {
+		err = errNoAnswer
+	}
 	if err != nil {
 		return signer.Response{}, k.explain(k.arn, "Sign", err)
 	}

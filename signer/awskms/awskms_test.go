@@ -258,6 +258,22 @@ func (l lying) Sign(ctx context.Context, in *kms.SignInput, opts ...func(*kms.Op
 	return out, err
 }
 
+// silent is an API that says nothing.
+type silent struct{ awskms.API }
+
+func (silent) Sign(context.Context, *kms.SignInput, ...func(*kms.Options)) (*kms.SignOutput, error) {
+	return nil, nil
+}
+
+func TestClientThatSaysNothingIsAnError(t *testing.T) {
+	srv := server(t)
+	s, err := signer.NewBuilder(awskms.New(silent{srv.Client()}, srv.CreateKey(types.KeySpecEccNistP256))).Build(t.Context())
+	require.NoError(t, err)
+	_, err = s.SignMessage(nil, nil, crypto.SHA256)
+	require.ErrorContains(t, err, "the KMS client is broken: Sign: the client returned neither an answer nor an error")
+	require.Equal(t, turret.Transient, turret.Classify(err))
+}
+
 func TestAnswerByAnotherKeyIsErrWrongKey(t *testing.T) {
 	srv := server(t)
 	id := srv.CreateKey(types.KeySpecEccNistP256)

@@ -97,6 +97,9 @@ func (p *provider) explain(keyID, operation string, err error) error {
 	return &signer.Error{KeyID: keyID, Reason: m.reason, Err: cause}
 }
 
+// errNoAnswer is what there is to say of a client, not the SDK's, that broke off.
+var errNoAnswer = errors.New("the client returned neither an answer nor an error")
+
 func classify(err error) meaning {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return meaning{turret.Unknown, "KMS had not answered in time"}
@@ -108,6 +111,9 @@ func classify(err error) meaning {
 		if m, ok := meanings[api.ErrorCode()]; ok {
 			return m
 		}
+	}
+	if err == errNoAnswer {
+		return meaning{turret.Transient, "the KMS client is broken"}
 	}
 	if is[*smithy.InvalidParamsError](err) {
 		return meaning{turret.Permanent, "the SDK refused the request as invalid"}
