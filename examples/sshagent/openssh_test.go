@@ -35,11 +35,17 @@ func tool(t *testing.T, name, debian string) string {
 			return path
 		}
 	}
-	if os.Getenv("TURRET_REQUIRE_TOOLS") != "" {
-		t.Fatalf("%s is missing, and TURRET_REQUIRE_TOOLS is set; install it (apt-get install %s)", name, debian)
-	}
-	t.Skipf("%s is missing; install it (apt-get install %s) to run this test", name, debian)
+	cannot(t, "%s is missing; install it (apt-get install %s) to run this test", name, debian)
 	return ""
+}
+
+// cannot skips a test for which the machine lacks something.
+func cannot(t *testing.T, format string, args ...any) {
+	t.Helper()
+	if os.Getenv("TURRET_REQUIRE_TOOLS") != "" {
+		t.Fatalf(format+", and TURRET_REQUIRE_TOOLS is set", args...)
+	}
+	t.Skipf(format, args...)
 }
 
 // shell runs programs in a home of their own, with an agent.
@@ -133,7 +139,7 @@ func TestSSHAddNeitherAddsNorDeletes(t *testing.T) {
 	sshAdd := tool(t, "ssh-add", "openssh-client")
 	a := start(t, map[string]types.KeySpec{"p256": types.KeySpecEccNistP256})
 	sh := a.shell(t)
-	_, private := hostKey(t)
+	_, private := keyPair(t)
 	for _, args := range [][]string{{sh.file(t, "id", private, 0o600)}, {"-t", "60", filepath.Join(sh.home, "id")}, {"-D"}, {"-d", sh.file(t, "key.pub", a.publicKey(t, "p256"), 0o600)}} {
 		_, err := sh.run(t, "", sshAdd, args...)
 		require.Error(t, err, args)
@@ -196,8 +202,8 @@ func TestGitSignsCommits(t *testing.T) {
 	}
 }
 
-// hostKey makes a key pair: a line for known_hosts, and a file for sshd.
-func hostKey(t *testing.T) (public, private string) {
+// keyPair makes a key pair: a line for known_hosts and the like, and a file.
+func keyPair(t *testing.T) (public, private string) {
 	t.Helper()
 	pub, priv, err := ed25519.GenerateKey(nil)
 	require.NoError(t, err)
@@ -217,13 +223,15 @@ type host struct {
 }
 
 // sshd starts one that lets these keys in. It runs as inetd's would, one process
-// a connection, so that the port is the system's to choose and surely free.
+// a connection, so that the port is the system's to choose and surely free. Where
+// it lets nobody in, as on an account that is locked, the test is skipped.
 func (r *running) sshd(t *testing.T, authorizedKeys string) *host {
 	t.Helper()
 	h := &host{shell: r.shell(t), ssh: tool(t, "ssh", "openssh-client"), said: &output{}}
 	sshd := tool(t, "sshd", "openssh-server")
 	separate(t)
-	public, private := hostKey(t)
+	public, private := keyPair(t)
+	mine, myFile := keyPair(t)
 	config := h.file(t, "sshd_config", fmt.Sprintf(`
 HostKey %s
 AuthorizedKeysFile %s
@@ -234,7 +242,7 @@ StrictModes no
 UsePAM no
 PidFile none
 LogLevel VERBOSE
-`, h.file(t, "host", private, 0o600), h.file(t, "authorized_keys", authorizedKeys, 0o600)), 0o600)
+`, h.file(t, "host", private, 0o600), h.file(t, "authorized_keys", authorizedKeys+mine, 0o600)), 0o600)
 
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -278,6 +286,9 @@ LogLevel VERBOSE
 	h.args = []string{"-F", "/dev/null", "-p", port, "-l", me.Username,
 		"-o", "UserKnownHostsFile=" + known, "-o", "GlobalKnownHostsFile=/dev/null", "-o", "StrictHostKeyChecking=yes",
 		"-o", "PreferredAuthentications=publickey", "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes", address}
+	if out, err := h.login(t, h.file(t, "mine", myFile, 0o600), "", "echo hello"); out != "hello\n" {
+		cannot(t, "sshd lets user %s in with no key at all: %v: %s%s", me.Username, err, out, h.said)
+	}
 	return h
 }
 
@@ -292,7 +303,7 @@ func separate(t *testing.T) {
 	case err == nil:
 		t.Cleanup(func() { os.Remove("/run/sshd") })
 	case !errors.Is(err, fs.ErrExist):
-		t.Skipf("sshd does not run here: %v", err)
+		cannot(t, "sshd does not run here: %v", err)
 	}
 }
 

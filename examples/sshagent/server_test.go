@@ -80,6 +80,9 @@ func TestMalformedMessagesAreRefusedAndTheConnectionGoesOn(t *testing.T) {
 	}
 	require.Contains(t, a.log.String(), `request="number 99" why="`+errNoRequest.Error())
 	require.Contains(t, a.log.String(), `request="number 13" why="`+errNoRequest.Error())
+	require.Contains(t, a.log.String(), `request=add why="`+errKeysInKMS.Error())
+	require.NotContains(t, a.log.String(), `request="number 17"`, "a private key is not even parsed")
+	require.NotContains(t, a.log.String(), `request="number 25"`)
 }
 
 func TestWhatIsNoMessageEndsItsOwnConnectionOnly(t *testing.T) {
