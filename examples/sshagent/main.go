@@ -40,21 +40,19 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"log"
 	"log/slog"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 
+	"github.com/turretgo/turret/examples/internal/command"
 	"github.com/turretgo/turret/signer"
 	"github.com/turretgo/turret/signer/awskms"
 	"github.com/turretgo/turret/signer/kmstest"
@@ -73,22 +71,8 @@ func main() {
 	// agent go to slog, by connection.
 	log.SetOutput(io.Discard)
 
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-	case errors.As(err, new(usageError)):
-		fmt.Fprintln(os.Stderr, "sshagent:", err)
-		os.Exit(2)
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "sshagent:", err)
-		os.Exit(1)
-	}
+	command.Main("sshagent", run)
 }
-
-// usageError is a mistake on the command line.
-type usageError struct{ error }
 
 type options struct {
 	socket string
@@ -136,26 +120,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 func parse(args []string, stderr io.Writer) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("sshagent", flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
 	flags.StringVar(&o.socket, "socket", "", "listen on this `path`; its folder is made, or must be nobody else's to enter\n(default: in a new folder that is removed in the end)")
 	flags.Func("key", "serve the key of this `URI`, awskms:///…, in place of a KMS in the process;\ncan be given several times", func(uri string) error {
 		o.keys = append(o.keys, uri)
 		return nil
 	})
-	err := flags.Parse(args)
-	if errors.Is(err, flag.ErrHelp) {
-		fmt.Fprint(stderr, "usage: go run ./examples/sshagent [flags]\n\nAn ssh-agent whose keys are in a KMS. It serves until it is interrupted.\n\n")
-		flags.SetOutput(stderr)
-		flags.PrintDefaults()
-		return o, err
-	}
-	switch {
-	case err != nil:
-		return o, usageError{fmt.Errorf("%w; -h lists the flags", err)}
-	case flags.NArg() > 0:
-		return o, usageError{fmt.Errorf("%q is no flag; -h lists them", flags.Arg(0))}
-	}
-	return o, nil
+	err := command.Parse(flags, args, 0, "[flags]\n\nAn ssh-agent whose keys are in a KMS. It serves until it is interrupted.", stderr)
+	return o, err
 }
 
 // source is where a key comes from, and what it is called in lists and logs.

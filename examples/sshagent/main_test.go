@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"io"
 	"net"
@@ -116,7 +115,6 @@ func TestMistakesOnTheCommandLineGetOneClearLine(t *testing.T) {
 	var help strings.Builder
 	require.ErrorIs(t, run(t.Context(), []string{"-h"}, io.Discard, &help), flag.ErrHelp)
 	require.Contains(t, help.String(), "-socket")
-	require.True(t, errors.As(run(t.Context(), []string{"-nope"}, io.Discard, io.Discard), new(usageError)))
 }
 
 func TestASecondAgentOnALiveSocketIsRefused(t *testing.T) {

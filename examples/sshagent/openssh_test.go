@@ -23,30 +23,9 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/ssh"
 
+	"github.com/turretgo/turret/examples/internal/tool"
 	"github.com/turretgo/turret/signer/kmstest"
 )
-
-// tool returns the path of a program, which Debian has in this package. Where it
-// is missing the test is skipped, or fails if TURRET_REQUIRE_TOOLS is set.
-func tool(t *testing.T, name, debian string) string {
-	t.Helper()
-	for _, name := range []string{name, "/usr/sbin/" + name} { // few users have sbin in their PATH
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
-	}
-	cannot(t, "%s is missing; install it (apt-get install %s) to run this test", name, debian)
-	return ""
-}
-
-// cannot skips a test for which the machine lacks something.
-func cannot(t *testing.T, format string, args ...any) {
-	t.Helper()
-	if os.Getenv("TURRET_REQUIRE_TOOLS") != "" {
-		t.Fatalf(format+", and TURRET_REQUIRE_TOOLS is set", args...)
-	}
-	t.Skipf(format, args...)
-}
 
 // shell runs programs in a home of their own, with an agent.
 type shell struct {
@@ -100,7 +79,7 @@ func (r *running) publicKey(t *testing.T, name string) string {
 }
 
 func TestSSHAddListsTheKeys(t *testing.T) {
-	sshAdd := tool(t, "ssh-add", "openssh-client")
+	sshAdd := tool.Path(t, "ssh-add", "openssh-client")
 	a := start(t, allKeys)
 	sh := a.shell(t)
 	long, short := sh.must(t, "", sshAdd, "-L"), sh.must(t, "", sshAdd, "-l")
@@ -118,7 +97,7 @@ func TestSSHAddListsTheKeys(t *testing.T) {
 }
 
 func TestSSHAddLocksAndUnlocks(t *testing.T) {
-	sshAdd := tool(t, "ssh-add", "openssh-client")
+	sshAdd := tool.Path(t, "ssh-add", "openssh-client")
 	a := start(t, map[string]types.KeySpec{"p256": types.KeySpecEccNistP256})
 	sh := a.shell(t)
 	sh.env = append(sh.env, "SSH_ASKPASS_REQUIRE=force", "SSH_ASKPASS="+sh.file(t, "askpass", "#!/bin/sh\necho \"$PASSPHRASE\"\n", 0o700))
@@ -136,7 +115,7 @@ func TestSSHAddLocksAndUnlocks(t *testing.T) {
 }
 
 func TestSSHAddNeitherAddsNorDeletes(t *testing.T) {
-	sshAdd := tool(t, "ssh-add", "openssh-client")
+	sshAdd := tool.Path(t, "ssh-add", "openssh-client")
 	a := start(t, map[string]types.KeySpec{"p256": types.KeySpecEccNistP256})
 	sh := a.shell(t)
 	_, private := keyPair(t)
@@ -148,7 +127,7 @@ func TestSSHAddNeitherAddsNorDeletes(t *testing.T) {
 }
 
 func TestSSHKeygenSignsAndVerifies(t *testing.T) {
-	keygen := tool(t, "ssh-keygen", "openssh-client")
+	keygen := tool.Path(t, "ssh-keygen", "openssh-client")
 	a := start(t, allKeys)
 	for name := range allKeys {
 		t.Run(name, func(t *testing.T) {
@@ -170,8 +149,8 @@ func TestSSHKeygenSignsAndVerifies(t *testing.T) {
 }
 
 func TestGitSignsCommits(t *testing.T) {
-	git := tool(t, "git", "git")
-	tool(t, "ssh-keygen", "openssh-client")
+	git := tool.Path(t, "git", "git")
+	tool.Path(t, "ssh-keygen", "openssh-client")
 	a := start(t, allKeys)
 	for name := range allKeys {
 		for form, key := range map[string]func(shell) string{
@@ -227,8 +206,8 @@ type host struct {
 // it lets nobody in, as on an account that is locked, the test is skipped.
 func (r *running) sshd(t *testing.T, authorizedKeys string) *host {
 	t.Helper()
-	h := &host{shell: r.shell(t), ssh: tool(t, "ssh", "openssh-client"), said: &output{}}
-	sshd := tool(t, "sshd", "openssh-server")
+	h := &host{shell: r.shell(t), ssh: tool.Path(t, "ssh", "openssh-client"), said: &output{}}
+	sshd := tool.Path(t, "sshd", "openssh-server")
 	separate(t)
 	public, private := keyPair(t)
 	mine, myFile := keyPair(t)
@@ -287,7 +266,7 @@ LogLevel VERBOSE
 		"-o", "UserKnownHostsFile=" + known, "-o", "GlobalKnownHostsFile=/dev/null", "-o", "StrictHostKeyChecking=yes",
 		"-o", "PreferredAuthentications=publickey", "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes", address}
 	if out, err := h.login(t, h.file(t, "mine", myFile, 0o600), "", "echo hello"); out != "hello\n" {
-		cannot(t, "sshd lets user %s in with no key at all: %v: %s%s", me.Username, err, out, h.said)
+		tool.Missing(t, "sshd lets user %s in with no key at all: %v: %s%s", me.Username, err, out, h.said)
 	}
 	return h
 }
@@ -300,7 +279,7 @@ func separate(t *testing.T) {
 		return
 	}
 	if err := os.Mkdir("/run/sshd", 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-		cannot(t, "sshd does not run here: %v", err)
+		tool.Missing(t, "sshd does not run here: %v", err)
 	}
 }
 

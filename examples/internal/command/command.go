@@ -20,6 +20,7 @@ type Func func(ctx context.Context, args []string, stdout, stderr io.Writer) err
 // the command line, 1 for any other error, and 0 otherwise.
 func Main(name string, run Func) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	switch {

@@ -7,18 +7,25 @@ import (
 	"testing"
 )
 
-// Path returns a program's path. Where the program is missing, the test is skipped
-// or, if TURRET_REQUIRE_TOOLS is set, fails; either way it says which Debian
-// package has it.
+// Path returns a program's path. If the program is missing the test is skipped, as
+// by Missing, and told which Debian package has it.
 func Path(t testing.TB, name, pkg string) string {
 	t.Helper()
-	path, err := exec.LookPath(name)
-	switch {
-	case err == nil:
-		return path
-	case os.Getenv("TURRET_REQUIRE_TOOLS") != "":
-		t.Fatalf("%s is missing, and TURRET_REQUIRE_TOOLS is set; install it (apt-get install %s)", name, pkg)
+	for _, name := range []string{name, "/usr/sbin/" + name} { // few users have sbin in their PATH
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
 	}
-	t.Skipf("%s is missing; install it (apt-get install %s) to run this test", name, pkg)
+	Missing(t, "%s is missing; install it (apt-get install %s) to run this test", name, pkg)
 	return ""
+}
+
+// Missing skips a test for which the machine lacks something or, if
+// TURRET_REQUIRE_TOOLS is set, fails it.
+func Missing(t testing.TB, format string, args ...any) {
+	t.Helper()
+	if os.Getenv("TURRET_REQUIRE_TOOLS") != "" {
+		t.Fatalf(format+", and TURRET_REQUIRE_TOOLS is set", args...)
+	}
+	t.Skipf(format, args...)
 }
