@@ -125,12 +125,17 @@ func (s *service[Req, Resp]) broke(ctx context.Context, c *connection[Req, Resp]
 	}
 }
 
-// Ready speaks for the connection as well. Without one it is ready to connect,
-// unless it is too soon.
+// Ready speaks for the connection as well, but not where that says it is broken:
+// a call has to find out, and one that its rate limit refuses for this never
+// would. Without a connection it is ready to connect, unless it is too soon.
 func (s *service[Req, Resp]) Ready() error {
 	if c := s.current.Load(); c != nil && c.acquire() {
 		defer s.release(c)
-		return turret.Ready(c.Service)
+		err := turret.Ready(c.Service)
+		if err != nil && s.isBroken(context.Background(), err) {
+			return nil
+		}
+		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

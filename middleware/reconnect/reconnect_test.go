@@ -337,10 +337,20 @@ func TestReady(t *testing.T) {
 		token.connect = nil
 		_, _ = svc.Call(t.Context(), well)
 		assert.NoError(t, turret.Ready(svc))
-		token.unready = errRefused
-		assert.Equal(t, errRefused, turret.Ready(svc), "what the connection says")
+		token.unready = turret.WithClass(errors.New("queue full"), turret.Rejected)
+		assert.Equal(t, token.unready, turret.Ready(svc), "what the connection says")
 		require.NoError(t, turret.Close(svc))
 		assert.Equal(t, reconnect.ErrClosed, turret.Ready(svc))
+	})
+}
+
+// Or else a layer above that asks first, as a rate limit does, would keep every
+// call from finding out that the connection is broken.
+func TestConnectionThatSaysItIsBrokenKeepsNoCallAway(t *testing.T) {
+	bubble(t, reconnect.Options{}, func(t *testing.T, token *token, svc service) {
+		_, _ = svc.Call(t.Context(), well)
+		token.unready = turret.WithClass(errors.New("the worker has died"), turret.Transient)
+		assert.NoError(t, turret.Ready(svc))
 	})
 }
 
