@@ -17,25 +17,37 @@ type serial struct {
 	*buffer.Buffer[Request, *operation]
 }
 
+func newSerial(s crypto.Signer, o WrapOptions) *serial {
+	var serial serial
+	watchdog := watchdog{o.HungAfter, func() { serial.Abort(ErrHung) }}
+	serial.Buffer = buffer.New(operator{s, watchdog}, serialOptions(o))
+	return &serial
+}
+
 func (s *serial) shutdown(ctx context.Context) error { return s.Shutdown(ctx) }
 
 // concurrent makes each operation in a goroutine of its own.
 type concurrent struct {
 	operator
 	inFlight chan struct{} // one element an operation
+	hanging  sync.Once
+	hung     chan struct{} // closed when the signer is given up
 	closing  sync.Once
 	closed   chan struct{} // from the beginning of shutdown
 	ended    chan struct{} // from its end
 	closeErr error
 }
 
-func newConcurrent(s crypto.Signer, maxInFlight int) *concurrent {
-	return &concurrent{
-		operator: operator{s},
-		inFlight: make(chan struct{}, maxInFlight),
+func newConcurrent(s crypto.Signer, o WrapOptions) *concurrent {
+	c := &concurrent{
+		inFlight: make(chan struct{}, o.MaxInFlight),
+		hung:     make(chan struct{}),
 		closed:   make(chan struct{}),
 		ended:    make(chan struct{}),
 	}
+	giveUp := func() { c.hanging.Do(func() { close(c.hung) }) }
+	c.operator = operator{s, watchdog{o.HungAfter, giveUp}}
+	return c
 }
 
 func (c *concurrent) Call(ctx context.Context, req Request) (*operation, error) {
@@ -52,50 +64,62 @@ func (c *concurrent) Call(ctx context.Context, req Request) (*operation, error) 
 			<-c.inFlight
 			ended <- op
 		}()
+		defer c.watch()()
 		op.run(ctx, c.signer, req)
 	}()
+	var err error
 	select {
 	case op := <-ended:
 		return op, nil
 	case <-ctx.Done():
+		err = ctx.Err()
+	case <-c.hung:
+		err = ErrHung
 	}
 	select {
 	case op := <-ended: // at the last instant
 		return op, nil
 	default:
-		return nil, ctx.Err()
+		return nil, err
 	}
 }
 
 // enter takes a place in flight.
 func (c *concurrent) enter() error {
-	if c.isClosed() {
-		return buffer.ErrClosed
+	if err := c.over(); err != nil {
+		return err
 	}
 	select {
 	case c.inFlight <- struct{}{}:
 		return nil
 	default:
 	}
-	if c.isClosed() { // who closes takes all places
-		return buffer.ErrClosed
+	if err := c.over(); err != nil { // who closes takes all places
+		return err
 	}
 	return buffer.ErrFull
 }
 
-func (c *concurrent) isClosed() bool {
+// over is why there will be no more operations, or nil.
+func (c *concurrent) over() error {
 	select {
 	case <-c.closed:
-		return true
+		return buffer.ErrClosed
 	default:
-		return false
+	}
+	select {
+	case <-c.hung:
+		return ErrHung
+	default:
+		return nil
 	}
 }
 
 func (c *concurrent) Ready() error {
+	err := c.over()
 	switch {
-	case c.isClosed():
-		return buffer.ErrClosed
+	case err != nil:
+		return err
 	case len(c.inFlight) == cap(c.inFlight):
 		return buffer.ErrFull
 	}
@@ -129,9 +153,13 @@ func (c *concurrent) shutdown(ctx context.Context) error {
 }
 
 // operator makes operations in the goroutine that calls it.
-type operator struct{ signer crypto.Signer }
+type operator struct {
+	signer crypto.Signer
+	watchdog
+}
 
 func (o operator) Call(ctx context.Context, req Request) (*operation, error) {
+	defer o.watch()()
 	op := &operation{}
 	op.run(ctx, o.signer, req)
 	return op, nil

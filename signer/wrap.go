@@ -28,12 +28,36 @@ type WrapOptions struct {
 	// turn, and one whose caller has gone is skipped. The worker starts with the
 	// first operation and ends with Close. See package buffer.
 	Serial bool
+
+	// HungAfter is how long an operation may take; the time that it waits for
+	// its turn does not count. One that has not returned by then hangs, and the
+	// signer is given up with it: that call, those that wait, those under way
+	// and all later ones are ErrHung, of class Transient. It is for signers that
+	// can be opened again: see [Reconnect]. 0 waits for ever. It is not for a
+	// *Signer, which has its own Timeout.
+	HungAfter time.Duration
+
+	// MapError, if set, converts the signer's errors, as to classify them:
+	//
+	//	MapError: func(err error) error {
+	//		if errors.Is(err, vendor.ErrKeyDisabled) {
+	//			return turret.WithClass(err, turret.Permanent)
+	//		}
+	//		return err
+	//	}
+	//
+	// It is not asked about what is this package's own: ErrStuck, ErrHung and
+	// ErrClosed. Where it returns nil, the error stays as it was.
+	MapError func(error) error
 }
 
 // Validate says what is wrong with o, if anything is.
 func (o WrapOptions) Validate() error {
-	if o.MaxInFlight < 0 {
+	switch {
+	case o.MaxInFlight < 0:
 		return &Error{Reason: fmt.Sprintf("WrapOptions.MaxInFlight is %d; it must be at least 1, or 0 for the default of 1024", o.MaxInFlight)}
+	case o.HungAfter < 0:
+		return &Error{Reason: fmt.Sprintf("WrapOptions.HungAfter is %v; it must be above zero, or 0 to wait for ever", o.HungAfter)}
 	}
 	return nil
 }
@@ -53,8 +77,8 @@ func (o WrapOptions) Validate() error {
 // A signer may have a method Algorithms() []Algorithm. Without one it is taken to
 // sign what a KMS pairs with its public key; an ECDSA key in memory, any hash.
 //
-// Errors of s pass unchanged. They are of class Unknown, and retried, unless s
-// classifies them; see [turret.MapError].
+// Errors of s pass unchanged. They are of class Unknown, and retried, unless they
+// have a method Class() turret.Class, or o.MapError classifies them.
 func Wrap(s crypto.Signer, o WrapOptions) *Wrapped {
 	if isNil(s) {
 		panic(&Error{Reason: "Wrap needs a crypto.Signer; it was given nil"})
@@ -65,11 +89,11 @@ func Wrap(s crypto.Signer, o WrapOptions) *Wrapped {
 	if o.MaxInFlight == 0 {
 		o.MaxInFlight = 1024
 	}
-	w := &Wrapped{signer: s, pub: s.Public(), maxInFlight: o.MaxInFlight}
+	w := &Wrapped{signer: s, pub: s.Public(), options: o}
 	if o.Serial {
-		w.operations = &serial{buffer.New(operator{s}, serialOptions(o))}
+		w.operations = newSerial(s, o)
 	} else if w.boxed, _ = s.(*Signer); w.boxed == nil {
-		w.operations = newConcurrent(s, o.MaxInFlight)
+		w.operations = newConcurrent(s, o)
 	}
 	return w
 }
@@ -83,11 +107,11 @@ func serialOptions(o WrapOptions) buffer.Options {
 
 // Wrapped is a crypto.Signer as a [Key], and as the [KeyProvider] of itself.
 type Wrapped struct {
-	signer      crypto.Signer
-	pub         crypto.PublicKey
-	maxInFlight int
-	boxed       *Signer    // signer, where it is one and not serial
-	operations  operations // how the others operate
+	signer     crypto.Signer
+	pub        crypto.PublicKey
+	options    WrapOptions
+	boxed      *Signer    // signer, where it is one and not serial
+	operations operations // how the others operate
 }
 
 // operations makes a signer's operations, and closes it after the last.
@@ -156,23 +180,29 @@ func (w *Wrapped) Close() error {
 // Call has the signer sign. It returns as soon as ctx is done.
 func (w *Wrapped) Call(ctx context.Context, req Request) (Response, error) {
 	if w.boxed != nil {
-		return response(sign(w.boxed.WithContext(ctx), req))
+		return w.response(sign(w.boxed.WithContext(ctx), req))
 	}
 	req.Message = bytes.Clone(req.Message) // the caller may go, and use it again
 	op, err := w.operations.Call(ctx, req)
 	if err != nil {
 		return Response{}, w.explain(err)
 	}
-	return response(op.result())
+	return w.response(op.result())
 }
 
 // explain says of a refusal what it means here.
 func (w *Wrapped) explain(err error) error {
 	switch {
+	case errors.Is(err, ErrHung):
+		return &Error{
+			KeyType: keyType(w.pub),
+			Reason:  fmt.Sprintf("an operation of the wrapped signer has not returned within %v, and it was given up", w.options.HungAfter),
+			Err:     turret.WithClass(ErrHung, turret.Transient),
+		}
 	case errors.Is(err, buffer.ErrFull):
 		return &Error{
 			KeyType: keyType(w.pub),
-			Reason:  fmt.Sprintf("%d operations of the wrapped signer have not returned", w.maxInFlight),
+			Reason:  fmt.Sprintf("%d operations of the wrapped signer have not returned", w.options.MaxInFlight),
 			Err:     turret.WithClass(ErrStuck, turret.Rejected),
 		}
 	case errors.Is(err, buffer.ErrClosed) && turret.Classify(err) == turret.Transient:
@@ -195,9 +225,14 @@ func closedWhile(err error) string {
 	return "nothing was signed"
 }
 
-func response(sig []byte, err error) (Response, error) {
-	if err != nil {
-		return Response{}, err
+func (w *Wrapped) response(sig []byte, err error) (Response, error) {
+	if err == nil {
+		return Response{Signature: sig}, nil
 	}
-	return Response{Signature: sig}, nil
+	if w.options.MapError != nil {
+		if mapped := w.options.MapError(err); mapped != nil {
+			err = mapped
+		}
+	}
+	return Response{}, err
 }
