@@ -28,7 +28,8 @@
 // # Where keys come from
 //
 // A [KeyProvider] finds a [Key]: package awskms opens those in AWS KMS, and
-// [Wrap] takes any other crypto.Signer. [Chain] tries several providers in turn.
+// [Wrap] takes any other crypto.Signer. [Chain] tries several providers in turn,
+// and [Reconnect] opens a key again that broke.
 //
 // # Keys
 //

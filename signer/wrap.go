@@ -33,8 +33,9 @@ type WrapOptions struct {
 	// its turn does not count. One that has not returned by then hangs, and the
 	// signer is given up with it: that call, those that wait, those under way
 	// and all later ones are ErrHung, of class Transient. It is for signers that
-	// can be opened again: see [Reconnect]. 0 waits for ever. It is not for a
-	// *Signer, which has its own Timeout.
+	// can be opened again: see [Reconnect]. Shorter than the stack's timeout of an
+	// attempt, it leaves the call that hangs time for the new one. 0 waits for
+	// ever. It is not for a *Signer, which has its own Timeout.
 	HungAfter time.Duration
 
 	// MapError, if set, converts the signer's errors, as to classify them:
@@ -171,10 +172,18 @@ func (w *Wrapped) Close() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), closePatience)
 	defer cancel()
-	if err := w.operations.shutdown(ctx); err != nil {
+	if err := w.shutdown(ctx); err != nil {
 		return &Error{KeyType: keyType(w.pub), Reason: "closing the wrapped signer", Err: err}
 	}
 	return nil
+}
+
+// shutdown is Close with the patience of ctx.
+func (w *Wrapped) shutdown(ctx context.Context) error {
+	if w.boxed != nil {
+		return w.boxed.Close()
+	}
+	return w.operations.shutdown(ctx)
 }
 
 // Call has the signer sign. It returns as soon as ctx is done.
