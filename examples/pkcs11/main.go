@@ -1,0 +1,123 @@
+//go:build cgo
+
+package main
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+
+	"github.com/turretgo/turret"
+	"github.com/turretgo/turret/signer"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "pkcs11:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	t := &token{pin: os.Getenv("PKCS11_PIN")}
+	flags := flag.NewFlagSet("pkcs11", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.StringVar(&t.module, "module", "", "the PKCS #11 library; that of SoftHSM if empty")
+	flags.StringVar(&t.label, "token", "", "the label of your token, whose PIN is in PKCS11_PIN; a throw-away token if empty")
+	flags.StringVar(&t.key, "label", "", "the label of your key pair")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if t.module == "" {
+		var err error
+		if t.module, err = findSoftHSM(); err != nil {
+			return err
+		}
+	}
+	if t.label == "" {
+		return demonstrate(ctx, t.module, stdout)
+	}
+	if t.key == "" || t.pin == "" {
+		return errors.New("-token needs -label, the key pair's, and the PIN in the environment variable PKCS11_PIN")
+	}
+	key, err := newSigner(ctx, t, func(err error) { fmt.Fprintln(stderr, "pkcs11: opening the token again:", err) })
+	if err != nil {
+		return err
+	}
+	return errors.Join(signOne(ctx, key, "Signed by a key that never left its token.", stdout), key.Close())
+}
+
+// demonstrate signs with a throw-away token, whose sessions are killed now and
+// then.
+func demonstrate(ctx context.Context, module string, w io.Writer) (err error) {
+	dir, err := os.MkdirTemp("", "pkcs11")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	t, err := newToken(ctx, module, dir)
+	if err != nil {
+		return err
+	}
+	if err := t.generate(elliptic.P256()); err != nil {
+		return err
+	}
+	key, err := newSigner(ctx, t, func(err error) { fmt.Fprintf(w, "  broken, and opened again: %v\n", err) })
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, key.Close()) }()
+	fmt.Fprintf(w, "%s\n\n", turret.Describe(key))
+
+	const signatures = 9
+	for i := range signatures {
+		if i%3 == 2 {
+			fmt.Fprintln(w, "the token is pulled, and put back")
+			if err := t.pull(); err != nil {
+				return err
+			}
+		}
+		if err := signOne(ctx, key, fmt.Sprintf("Message %d.", i+1), w); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(w, "\n%d signatures, and the token was pulled %d times\n", signatures, signatures/3)
+	return nil
+}
+
+// signOne signs a message. That it verifies, the stack has seen to.
+func signOne(ctx context.Context, key *signer.Signer, message string, w io.Writer) error {
+	hash := hashFor(key.Public())
+	h := hash.New()
+	io.WriteString(h, message)
+	sig, err := key.SignContext(ctx, rand.Reader, h.Sum(nil), hash)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "signed: %x…\n", sig[:16])
+	return nil
+}
+
+// hashFor returns the hash that goes with a key: with ECDSA, as long as the curve.
+func hashFor(pub crypto.PublicKey) crypto.Hash {
+	if ec, ok := pub.(*ecdsa.PublicKey); ok {
+		switch ec.Curve {
+		case elliptic.P384():
+			return crypto.SHA384
+		case elliptic.P521():
+			return crypto.SHA512
+		}
+	}
+	return crypto.SHA256
+}
