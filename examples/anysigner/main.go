@@ -1,19 +1,41 @@
-// Command anysigner wraps a crypto.Signer of anybody's with retries and time
-// limits: here a key in memory that fails every other time, and now and then
-// hangs, as a token on a bad cable does. Nothing in the stack is about AWS.
+// Command anysigner puts a stack around a crypto.Signer of anybody's: here the
+// client of another vendor's KMS, over HTTP, on a bad day. The KMS is a stand-in
+// in this process; its signatures are real, and so are its faults: it is
+// unavailable, throttles, hangs and resets connections.
+//
+//	go run ./examples/anysigner
+//
+// What it takes is in client.go: a client whose SignContext takes a context,
+// which Wrap then uses, and a function that says once what the vendor's errors
+// mean. Nothing in the stack is about any vendor. The real ones come in the same
+// way; turn their own retries off, for the stack has those:
+//
+//   - GCP: sign with AsymmetricSign of cloud.google.com/go/kms/apiv1. Errors are
+//     gRPC's: ResourceExhausted is Throttled; Unavailable, DeadlineExceeded,
+//     Aborted and Internal are Transient; NotFound, PermissionDenied,
+//     FailedPrecondition and InvalidArgument are Permanent. Set the client's
+//     CallOptions.AsymmetricSign to nil, and it neither retries nor sets its own
+//     timeout of a minute.
+//   - Azure: sign with Sign of azkeys, and make ASN.1 of what comes back for an
+//     ECDSA key, which is r and s side by side. Errors are *azcore.ResponseError:
+//     go by StatusCode, as here, and by Retry-After in RawResponse. Set
+//     policy.RetryOptions.MaxRetries to -1.
+//   - Vault: write to transit/sign/… with prehashed set, and decode what follows
+//     "vault:v1:". Errors are *api.ResponseError: go by StatusCode. Set
+//     api.Config.MaxRetries to 0.
 package main
 
 import (
 	"context"
 	"crypto"
-	"crypto/ed25519"
+	"crypto/ecdsa"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"log"
 	"os"
-	"sync/atomic"
 	"time"
 
 	"github.com/turretgo/turret"
@@ -21,60 +43,54 @@ import (
 	"github.com/turretgo/turret/signer"
 )
 
-// flaky is a crypto.Signer that fails by the clock: of each five signatures two
-// fail and one hangs for a while. It takes no context, as no crypto.Signer does.
-type flaky struct {
-	crypto.Signer
-	calls atomic.Int64
-}
-
-func (f *flaky) Sign(r io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	switch f.calls.Add(1) % 5 {
-	case 1, 3:
-		return nil, errors.New("token: communication error")
-	case 4:
-		<-time.After(2 * time.Second)
-	}
-	return f.Signer.Sign(r, digest, opts)
-}
-
 func main() {
-	if err := run(os.Stdout); err != nil {
+	if err := run(context.Background(), os.Stdout); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(w io.Writer) error {
-	public, private, err := ed25519.GenerateKey(rand.Reader)
+// newSigner puts the stack around a vendor's signer.
+func newSigner(ctx context.Context, vendors crypto.Signer, onRetry func(retry.Event)) (*signer.Signer, error) {
+	return signer.NewBuilder(signer.Wrap(vendors, signer.WrapOptions{MapError: classify})).
+		Timeout(10 * time.Second).
+		Retry(retry.Options{
+			MaxAttempts: 5,
+			OnRetry:     func(_ context.Context, e retry.Event) { onRetry(e) },
+		}).
+		Timeout(500 * time.Millisecond).
+		Build(ctx)
+}
+
+func run(ctx context.Context, w io.Writer) error {
+	kms := newVendorKMS()
+	defer kms.Close()
+	client, err := openKey(ctx, kms.URL, "release")
 	if err != nil {
 		return err
 	}
-	token := &flaky{Signer: private}
-	key, err := signer.NewBuilder(signer.Wrap(token, signer.WrapOptions{})).
-		Timeout(5 * time.Second).
-		Retry(retry.Options{MaxAttempts: 6, Backoff: retry.Backoff{Min: 10 * time.Millisecond}, OnRetry: func(_ context.Context, e retry.Event) {
-			fmt.Fprintf(w, "  attempt %d failed, and again in %v: %v\n", e.Attempt, e.Delay.Round(time.Millisecond), e.Err)
-		}}).
-		Timeout(200 * time.Millisecond).
-		Build(context.Background())
+	defer client.Close()
+	key, err := newSigner(ctx, client, func(e retry.Event) {
+		fmt.Fprintf(w, "  attempt %d: %s, and again in %v: %v\n", e.Attempt, e.Class, e.Delay.Round(time.Millisecond), e.Err)
+	})
 	if err != nil {
 		return err
 	}
 	defer key.Close()
 	fmt.Fprintf(w, "%s\n\n", turret.Describe(key))
 
-	for i := range 5 {
-		message := fmt.Appendf(nil, "message %d", i)
-		fmt.Fprintf(w, "%s\n", message)
-		sig, err := key.SignMessage(rand.Reader, message, crypto.Hash(0))
+	kms.Fail(unavailable, reset, fine, throttle, fine, hang, fine)
+	for i := range 4 {
+		fmt.Fprintf(w, "signature %d\n", i+1)
+		digest := sha256.Sum256(fmt.Append(nil, "message ", i))
+		sig, err := key.SignContext(ctx, rand.Reader, digest[:], crypto.SHA256)
 		if err != nil {
 			return err
 		}
-		if !ed25519.Verify(public, message, sig) {
-			return fmt.Errorf("%s: the signature does not verify", message)
+		if !ecdsa.VerifyASN1(key.Public().(*ecdsa.PublicKey), digest[:], sig) {
+			return errors.New("the signature does not verify")
 		}
 		fmt.Fprintln(w, "  signed")
 	}
-	fmt.Fprintf(w, "\n5 signatures, %d calls of the token\n", token.calls.Load())
-	return nil
+	_, err = fmt.Fprintf(w, "\n4 signatures, %d requests\n", kms.Requests())
+	return err
 }
