@@ -5,12 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/turretgo/turret"
 )
 
 // maxUnclosed is how many keys of an opener may be open, or closing.
 const maxUnclosed = 64
+
+// openGrace is how long an opening is waited for after its context ended: one that
+// keeps to its contract returns, with an error that says more.
+const openGrace = 100 * time.Millisecond
 
 // opener opens keys of a provider that may block: one at a time, and so many at
 // most.
@@ -54,6 +59,11 @@ func (o *opener) open(ctx context.Context) (*openKey, error) {
 	case result := <-opened:
 		return result.key, result.err
 	case <-ctx.Done():
+	}
+	select {
+	case result := <-opened:
+		return result.key, result.err
+	case <-time.After(openGrace):
 		close(left)
 		return nil, &Error{Reason: "the key was not opened in time", Err: ctx.Err()}
 	}
@@ -65,8 +75,10 @@ type opening struct {
 	err error
 }
 
-// discard closes a key for which its caller has not waited.
+// discard closes a key for which its caller has not waited. Of what that says,
+// or panics with, there is nobody to be told.
 func (o opening) discard() {
+	defer func() { _ = recover() }()
 	if o.key != nil {
 		_ = o.key.Close()
 	}
@@ -122,8 +134,8 @@ type openKey struct {
 // not return, counts until its end.
 func (k *openKey) Close() error {
 	k.closing.Do(func() {
+		defer func() { go k.end() }() // also after a panic
 		k.closeErr = turret.Close(k.Key)
-		go k.end()
 	})
 	return k.closeErr
 }
