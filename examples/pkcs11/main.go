@@ -14,10 +14,13 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"time"
 
 	"github.com/turretgo/turret"
 	"github.com/turretgo/turret/signer"
 )
+
+const defaultHungAfter = 5 * time.Second
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -36,6 +39,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.StringVar(&t.module, "module", "", "the PKCS #11 library; that of SoftHSM if empty")
 	flags.StringVar(&t.label, "token", "", "the label of your token, whose PIN is in PKCS11_PIN; a throw-away token if empty")
 	flags.StringVar(&t.key, "label", "", "the label of your key pair")
+	flags.DurationVar(&t.hungAfter, "hung-after", defaultHungAfter, "how long an operation may take before the token is opened again; longer where a person has to touch it")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}

@@ -240,6 +240,25 @@ func TestSessionsKilledUnderManyCallersLoseNoSignature(t *testing.T) {
 	require.Equal(t, pulls.Load(), broken.Load(), "each is reported, once")
 }
 
+func TestOperationThatHangsInTheDriverIsLeftBehind(t *testing.T) {
+	tok, _ := tokenWith(t, elliptic.P256())
+	tok.hungAfter = 200 * time.Millisecond
+	release := make(chan struct{})
+	var hung atomic.Bool
+	i := instrument(tok, func() {
+		if hung.CompareAndSwap(false, true) {
+			<-release
+		}
+	})
+	var broken []error
+	key := open(t, tok, func(err error) { broken = append(broken, err) })
+	require.NoError(t, sign(t.Context(), key), "by a session opened beside it")
+	require.Len(t, broken, 1)
+	require.ErrorIs(t, broken[0], signer.ErrHung)
+	require.EqualValues(t, 2, i.operations.Load())
+	close(release) // and its session is closed, as the leak test sees
+}
+
 func TestTokenRemovedForGoodIsAClearErrorAndCloses(t *testing.T) {
 	tok, dir := tokenWith(t, elliptic.P256())
 	var broken []error
@@ -265,7 +284,7 @@ func TestWrongPINIsNotTriedAgain(t *testing.T) {
 		require.Equal(t, turret.Permanent, turret.Classify(err))
 		tok.pin = right // which is too late
 	}
-	again := &token{module: tok.module, label: tok.label, key: tok.key, pin: right}
+	again := &token{module: tok.module, label: tok.label, key: tok.key, pin: right, hungAfter: time.Second}
 	require.NoError(t, sign(t.Context(), open(t, again, nil)))
 }
 

@@ -52,7 +52,7 @@ func newToken(ctx context.Context, module, dir string) (*token, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &token{module: module, label: "turret", pin: rand.Text()[:8], key: "release"}
+	t := &token{module: module, label: "turret", pin: rand.Text()[:8], key: "release", hungAfter: defaultHungAfter}
 	out, err := exec.CommandContext(ctx, "softhsm2-util", "--module", module, "--init-token", "--free",
 		"--label", t.label, "--pin", t.pin, "--so-pin", rand.Text()[:8]).CombinedOutput()
 	if err != nil {

@@ -40,6 +40,8 @@ type token struct {
 	pin    string
 	key    string // the key pair's label
 
+	hungAfter time.Duration // how long an operation may take
+
 	around func(crypto.Signer) crypto.Signer // what tests put around the key; may be nil
 
 	refused atomic.Pointer[error] // what the token said of the PIN
@@ -62,7 +64,7 @@ func (t *token) ProvideKey(context.Context) (signer.Key, error) {
 	}
 	return signer.Wrap(s, signer.WrapOptions{
 		Serial:    true,
-		HungAfter: 5 * time.Second,
+		HungAfter: t.hungAfter,
 		MapError:  classify,
 	}), nil
 }
