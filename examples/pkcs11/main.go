@@ -13,34 +13,25 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"time"
 
 	"github.com/turretgo/turret"
+	"github.com/turretgo/turret/examples/internal/command"
 	"github.com/turretgo/turret/signer"
 )
 
 const defaultHungAfter = 5 * time.Second
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "pkcs11:", err)
-		os.Exit(1)
-	}
-}
+func main() { command.Main("pkcs11", run) }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	t := &token{pin: os.Getenv("PKCS11_PIN")}
 	flags := flag.NewFlagSet("pkcs11", flag.ContinueOnError)
-	flags.SetOutput(stderr)
 	flags.StringVar(&t.module, "module", "", "the PKCS #11 library; that of SoftHSM if empty")
 	flags.StringVar(&t.label, "token", "", "the label of your token, whose PIN is in PKCS11_PIN; a throw-away token if empty")
 	flags.StringVar(&t.key, "label", "", "the label of your key pair")
 	flags.DurationVar(&t.hungAfter, "hung-after", defaultHungAfter, "how long an operation may take before the token is opened again; longer where a person has to touch it")
-	if err := flags.Parse(args); err != nil {
+	if err := command.Parse(flags, args, 0, "[flags]\n\nSigns with a key in a PKCS #11 token, which may be pulled in the middle.", stderr); err != nil {
 		return err
 	}
 	if t.module == "" {
@@ -53,7 +44,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return demonstrate(ctx, t.module, stdout)
 	}
 	if t.key == "" || t.pin == "" {
-		return errors.New("-token needs -label, the key pair's, and the PIN in the environment variable PKCS11_PIN")
+		return command.Mistakef("-token needs -label, the key pair's, and the PIN in the environment variable PKCS11_PIN")
 	}
 	key, err := newSigner(ctx, t, func(err error) { fmt.Fprintln(stderr, "pkcs11: opening the token again:", err) })
 	if err != nil {

@@ -26,22 +26,19 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/turretgo/turret"
+	"github.com/turretgo/turret/examples/internal/tool"
 	"github.com/turretgo/turret/signer"
+	"github.com/turretgo/turret/signer/signertest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// softHSM returns SoftHSM's library. Where that is missing the test is skipped,
-// or fails if TURRET_REQUIRE_TOOLS is set.
+// softHSM returns SoftHSM's library.
 func softHSM(t *testing.T) string {
 	t.Helper()
 	module, err := findSoftHSM()
-	switch {
-	case err == nil:
-	case os.Getenv("TURRET_REQUIRE_TOOLS") != "":
-		t.Fatal("TURRET_REQUIRE_TOOLS is set, and", err)
-	default:
-		t.Skip(err)
+	if err != nil {
+		tool.Missing(t, "%v", err)
 	}
 	return module
 }
@@ -238,6 +235,16 @@ func TestSessionsKilledUnderManyCallersLoseNoSignature(t *testing.T) {
 	all.Wait()
 	require.GreaterOrEqual(t, pulls.Load(), int32(5))
 	require.Equal(t, pulls.Load(), broken.Load(), "each is reported, once")
+}
+
+func TestKeysOfATokenConform(t *testing.T) {
+	for name, curve := range map[string]elliptic.Curve{"RSA": nil, "P-256": elliptic.P256(), "P-384": elliptic.P384()} {
+		t.Run(name, func(t *testing.T) {
+			tok, _ := tokenWith(t, curve)
+			key := open(t, tok, nil)
+			signertest.Run(t, func() crypto.Signer { return key })
+		})
+	}
 }
 
 func TestOperationThatHangsInTheDriverIsLeftBehind(t *testing.T) {
