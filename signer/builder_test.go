@@ -6,10 +6,12 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/rsa"
 	"errors"
 	"log/slog"
 	"math"
+	"math/big"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -373,22 +375,22 @@ func TestBuildRefusesAKeyThatIsNone(t *testing.T) {
 	for want, k := range map[string]signer.Key{
 		"the key is nil":             nil,
 		"the key has no public half": badKey{},
-		"public key of type string is malformed or not supported":                                badKey{pub: "key"},
-		"public key of type *rsa.PublicKey is malformed or not supported":                        badKey{pub: &rsa.PublicKey{}},
-		"public key of type *ecdsa.PublicKey is malformed or not supported":                      badKey{pub: (*ecdsa.PublicKey)(nil)},
-		"public key of type ed25519.PublicKey is malformed or not supported":                     badKey{pub: ed25519.PublicKey("x")},
-		"public key of type *secp256k1.PublicKey is malformed or not supported":                  badKey{pub: (*secp256k1.PublicKey)(nil)},
-		"*secp256k1.PublicKey is malformed or not supported; RSA, ECDSA on P-256, P-384, P-521 ": badKey{pub: &secp256k1.PublicKey{}}, // off the curve
-		"*ecdsa.PublicKey is malformed or not supported; RSA, ECDSA on P-256, P-384, P-521 and secp256k1 (as decred's *secp256k1.PublicKey)": badKey{
+		"public key of type string is malformed or not supported":                                                     badKey{pub: "key"},
+		"public key of type *rsa.PublicKey is malformed or not supported":                                             badKey{pub: &rsa.PublicKey{}},
+		"public key of type *ecdsa.PublicKey is malformed or not supported":                                           badKey{pub: (*ecdsa.PublicKey)(nil)},
+		"public key of type ed25519.PublicKey is malformed or not supported":                                          badKey{pub: ed25519.PublicKey("x")},
+		"public key of type *secp256k1.PublicKey is malformed or not supported":                                       badKey{pub: (*secp256k1.PublicKey)(nil)},
+		"*secp256k1.PublicKey is malformed or not supported; RSA of 1024 bits or more, ECDSA on P-256, P-384, P-521 ": badKey{pub: &secp256k1.PublicKey{}}, // off the curve
+		"*ecdsa.PublicKey is malformed or not supported; RSA of 1024 bits or more, ECDSA on P-256, P-384, P-521 and secp256k1 (as decred's *secp256k1.PublicKey)": badKey{
 			pub: keys()["ECDSA secp256k1"].Public().(*secp256k1.PublicKey).ToECDSA(),
 		},
-		"public key of type *mldsa.PublicKey is malformed or not supported": badKey{pub: (*mldsa.PublicKey)(nil)},
-		"*mldsa.PublicKey is malformed or not supported; RSA, ":             badKey{pub: &mldsa.PublicKey{}},
-		"the replicated key has no replicas":                                badReplicas{fake("Ed25519"), nil},
-		"replica 2: signer: the key is nil":                                 badReplicas{fake("Ed25519"), []signer.Key{fake("Ed25519"), (*fakeKey)(nil)}},
-		"replica 2 (replica 2) has another public half":                     badReplicas{fake("Ed25519"), []signer.Key{fake("Ed25519"), fakeNamed("")}},
-		`two replicas are named "a"`:                                        badReplicas{fakeNamed("a"), []signer.Key{fakeNamed("a"), fakeNamed("a")}},
-		"has another public half than its replicas":                         badReplicas{fake("Ed25519"), []signer.Key{fakeNamed("")}},
+		"public key of type *mldsa.PublicKey is malformed or not supported":          badKey{pub: (*mldsa.PublicKey)(nil)},
+		"*mldsa.PublicKey is malformed or not supported; RSA of 1024 bits or more, ": badKey{pub: &mldsa.PublicKey{}},
+		"the replicated key has no replicas":                                         badReplicas{fake("Ed25519"), nil},
+		"replica 2: signer: the key is nil":                                          badReplicas{fake("Ed25519"), []signer.Key{fake("Ed25519"), (*fakeKey)(nil)}},
+		"replica 2 (replica 2) has another public half":                              badReplicas{fake("Ed25519"), []signer.Key{fake("Ed25519"), fakeNamed("")}},
+		`two replicas are named "a"`:                                                 badReplicas{fakeNamed("a"), []signer.Key{fakeNamed("a"), fakeNamed("a")}},
+		"has another public half than its replicas":                                  badReplicas{fake("Ed25519"), []signer.Key{fakeNamed("")}},
 	} {
 		_, err := signer.NewBuilder(provide(k)).Failover(failover.Options{}).Build(t.Context())
 		require.ErrorContains(t, err, want)
@@ -400,6 +402,42 @@ func TestBuildRefusesAKeyThatIsNone(t *testing.T) {
 	var none context.Context
 	_, err = signer.NewBuilder(fake("Ed25519")).Build(none)
 	require.NoError(t, err)
+}
+
+// Under these no signature verifies, whoever made it: each would be asked for
+// again and again, and thrown away.
+func TestBuildRefusesAPublicKeyUnderWhichNothingVerifies(t *testing.T) {
+	n := keys()["RSA 2048"].Public().(*rsa.PublicKey).N
+	tiny := new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 1023), big.NewInt(1))
+	huge := math.MaxInt32
+	huge += 2 // where an int has 32 bits, it is negative
+	point := func(x, y int64) *ecdsa.PublicKey {
+		return &ecdsa.PublicKey{Curve: elliptic.P256(), X: big.NewInt(x), Y: big.NewInt(y)}
+	}
+	for name, pub := range map[string]crypto.PublicKey{
+		"RSA, no exponent":          &rsa.PublicKey{N: n},
+		"RSA, a negative exponent":  &rsa.PublicKey{N: n, E: -65537},
+		"RSA, an exponent of 1":     &rsa.PublicKey{N: n, E: 1},
+		"RSA, an even exponent":     &rsa.PublicKey{N: n, E: 65536},
+		"RSA, a huge exponent":      &rsa.PublicKey{N: n, E: huge},
+		"RSA, an even modulus":      &rsa.PublicKey{N: new(big.Int).Add(n, big.NewInt(1)), E: 65537},
+		"RSA of 1023 bits":          &rsa.PublicKey{N: tiny, E: 65537},
+		"a point off the curve":     point(1, 1),
+		"a point at infinity":       point(0, 0),
+		"a point left of the field": point(-1, 1),
+	} {
+		t.Run(name, func(t *testing.T) {
+			key := badKey{fake("RSA 2048"), pub}
+			_, err := signer.NewBuilder(signer.KeyProviderFunc(func(context.Context) (signer.Key, error) { return key, nil })).Build(t.Context())
+			require.ErrorContains(t, err, "is malformed or not supported")
+			require.Equal(t, turret.Permanent, turret.Classify(err))
+		})
+	}
+	for _, e := range []int{3, math.MaxInt32} {
+		key := badKey{fake("RSA 2048"), &rsa.PublicKey{N: n, E: e}}
+		_, err := signer.NewBuilder(signer.KeyProviderFunc(func(context.Context) (signer.Key, error) { return key, nil })).Build(t.Context())
+		require.NoError(t, err, "crypto/rsa takes it")
+	}
 }
 
 func TestReplicasNamesMustDiffer(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rsa"
 	"fmt"
+	"math"
 	"slices"
 
 	"filippo.io/mldsa"
@@ -100,12 +101,11 @@ type lister interface{ Algorithms() []Algorithm }
 func keyType(pub crypto.PublicKey) string {
 	switch pub := pub.(type) {
 	case *rsa.PublicKey:
-		if pub != nil && pub.N != nil && pub.N.Sign() > 0 {
+		if pub != nil && verifiesRSA(pub) {
 			return fmt.Sprintf("RSA %d", pub.N.BitLen())
 		}
 	case *ecdsa.PublicKey:
-		//lint:ignore SA1019 they are only compared with nil, on which Bytes panics
-		if pub != nil && pub.X != nil && pub.Y != nil && paired(pub) != nil {
+		if pub != nil && paired(pub) != nil && isPoint(pub) {
 			return "ECDSA " + pub.Curve.Params().Name
 		}
 	case *secp256k1.PublicKey:
@@ -122,4 +122,21 @@ func keyType(pub crypto.PublicKey) string {
 		}
 	}
 	return ""
+}
+
+// verifiesRSA reports whether crypto/rsa would verify any signature under pub.
+// Here, as there, an exponent fits 32 bits.
+func verifiesRSA(pub *rsa.PublicKey) bool {
+	return pub.N != nil && pub.N.BitLen() >= 1024 && pub.N.Sign() > 0 && pub.N.Bit(0) == 1 &&
+		pub.E > 1 && pub.E <= math.MaxInt32 && pub.E%2 == 1
+}
+
+// isPoint reports whether a key is a point of its curve.
+func isPoint(pub *ecdsa.PublicKey) bool {
+	//lint:ignore SA1019 they are only compared with nil, on which Bytes panics
+	if pub.X == nil || pub.Y == nil {
+		return false
+	}
+	_, err := pub.Bytes()
+	return err == nil
 }

@@ -134,7 +134,7 @@ func checkKey(k Key) error {
 		return &Error{Reason: "the key has no public half; Public must never return nil"}
 	}
 	if keyType(pub) == "" {
-		return &Error{Reason: fmt.Sprintf("public key of type %T is malformed or not supported; RSA, ECDSA on P-256, P-384, P-521 and secp256k1 (as decred's *secp256k1.PublicKey), Ed25519, and ML-DSA (as filippo.io's *mldsa.PublicKey) are", pub)}
+		return &Error{Reason: fmt.Sprintf("public key of type %T is malformed or not supported; RSA of 1024 bits or more, ECDSA on P-256, P-384, P-521 and secp256k1 (as decred's *secp256k1.PublicKey), Ed25519, and ML-DSA (as filippo.io's *mldsa.PublicKey) are", pub)}
 	}
 	return nil
 }

@@ -126,6 +126,10 @@ func TestCertificateRefusesWhatDoesNotFit(t *testing.T) {
 		want  string
 	}{
 		"no key":        {chain, nil, "Certificate needs a key"},
+		"a nil *Signer": {chain, (*signer.Signer)(nil), "Certificate needs a key"},
+		"no public key": {chain, badSigner{}, "the key has no public half"},
+		"no ECDSA key":  {chain, badSigner{&ecdsa.PublicKey{}}, "public key of type *ecdsa.PublicKey is malformed or not supported"},
+		"no RSA key":    {selfSigned(t, keys()["RSA 2048"]), badSigner{&rsa.PublicKey{}}, "public key of type *rsa.PublicKey is malformed or not supported"},
 		"no PEM":        {[]byte("hello"), p256, "there is no certificate in the PEM data"},
 		"a key in PEM":  {pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY"}), p256, "there is no certificate in the PEM data"},
 		"garbage":       {pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("x")}), p256, "the leaf, does not parse"},
@@ -147,13 +151,22 @@ func TestCertificateRefusesWhatDoesNotFit(t *testing.T) {
 	require.Equal(t, []tls.SignatureScheme{tls.ECDSAWithP256AndSHA256}, cert.SupportedSignatureAlgorithms)
 }
 
+// badSigner has a public key that is none.
+type badSigner struct{ pub crypto.PublicKey }
+
+func (b badSigner) Public() crypto.PublicKey { return b.pub }
+func (b badSigner) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
+	return nil, errors.New("not asked for")
+}
+
 func TestGetCertificateLeavesOtherKeysAndErrorsAlone(t *testing.T) {
 	plain := &tls.Certificate{PrivateKey: keys()["Ed25519"]}
+	none := &tls.Certificate{PrivateKey: (*signer.Signer)(nil)}
 	boom := errors.New("boom")
 	for _, tc := range []struct {
 		cert *tls.Certificate
 		err  error
-	}{{plain, nil}, {nil, nil}, {nil, boom}} {
+	}{{plain, nil}, {none, nil}, {nil, nil}, {nil, boom}} {
 		got, err := signer.GetCertificate(func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return tc.cert, tc.err })(&tls.ClientHelloInfo{})
 		require.Same(t, tc.cert, got)
 		require.Equal(t, tc.err, err)
