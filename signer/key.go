@@ -129,7 +129,11 @@ func checkKey(k Key) error {
 	if isNil(k) {
 		return &Error{Reason: "the key is nil; a KeyProvider returns a key or an error"}
 	}
-	pub := k.Public()
+	return checkPublic(k.Public())
+}
+
+// checkPublic returns an error if pub is not a public key that is supported.
+func checkPublic(pub crypto.PublicKey) error {
 	if pub == nil {
 		return &Error{Reason: "the key has no public half; Public must never return nil"}
 	}

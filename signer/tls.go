@@ -22,8 +22,11 @@ import (
 //
 // Keys of types that crypto/tls does not know, secp256k1 and ML-DSA, are refused.
 func Certificate(chainPEM []byte, key crypto.Signer) (tls.Certificate, error) {
-	if key == nil {
+	if isNil(key) {
 		return tls.Certificate{}, &Error{Reason: "Certificate needs a key; it was given nil"}
+	}
+	if err := checkPublic(key.Public()); err != nil {
+		return tls.Certificate{}, err
 	}
 	if !inTLS(key.Public()) {
 		return tls.Certificate{}, &Error{
@@ -125,7 +128,7 @@ func bind(ctx context.Context, cert *tls.Certificate) *tls.Certificate {
 		return nil
 	}
 	s, ok := cert.PrivateKey.(*Signer)
-	if !ok {
+	if !ok || s == nil {
 		return cert
 	}
 	bound := *cert
