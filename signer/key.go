@@ -12,7 +12,8 @@ import (
 	"github.com/turretgo/turret"
 )
 
-// Request asks for a signature.
+// Request asks for a signature. A layer may change it to another that a Signer
+// could make of the same key; anything else ends below the layers, as an [*Error].
 type Request struct {
 	Algorithm   Algorithm
 	MessageType MessageType

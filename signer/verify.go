@@ -7,6 +7,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rsa"
 	"errors"
+	"fmt"
 	"slices"
 
 	"filippo.io/mldsa"
@@ -29,6 +30,9 @@ func presenceLayer(pub crypto.PublicKey) Layer {
 
 func checkLayer(name string, pub crypto.PublicKey, check func(crypto.PublicKey, Request, []byte) error) Layer {
 	return turret.LayerFunc(name, func(ctx context.Context, req Request, next Service) (Response, error) {
+		if err := checkRequest(pub, req); err != nil {
+			return Response{}, err
+		}
 		resp, err := next.Call(ctx, req)
 		if err != nil {
 			return Response{}, err
@@ -46,6 +50,27 @@ func checkLayer(name string, pub crypto.PublicKey, check func(crypto.PublicKey, 
 	})
 }
 
+// checkRequest returns an [*Error] for what no Signer asks, so that a layer above
+// made it. Some keys would sign it, and their signature would verify: ECDSA takes
+// whatever it is given for a digest.
+func checkRequest(pub crypto.PublicKey, req Request) error {
+	refuse := func(format string, args ...any) error {
+		return &Error{KeyType: keyType(pub), Algorithm: req.Algorithm, Reason: "a layer changed the request to one that cannot be signed: " + fmt.Sprintf(format, args...)}
+	}
+	f, h := familyOf(pub), req.Algorithm.Hash()
+	switch {
+	case !slices.Contains(f.algorithms, req.Algorithm):
+		return refuse("an %s key has no algorithm %q; it may have %s", keyType(pub), req.Algorithm, join(f.algorithms))
+	case req.MessageType == Raw:
+		return nil
+	case req.MessageType != Digest || h == 0:
+		return refuse("%s does not sign what is of type %q", req.Algorithm, req.MessageType)
+	case len(req.Message) != h.Size():
+		return refuse("%d bytes are no %v digest; one has %d", len(req.Message), h, h.Size())
+	}
+	return nil
+}
+
 func present(sig []byte) error {
 	if len(sig) == 0 {
 		return errors.New("the key answered with an empty signature")
@@ -58,7 +83,7 @@ func verify(pub crypto.PublicKey, req Request, sig []byte) error {
 	if err := present(sig); err != nil {
 		return err
 	}
-	if !slices.Contains(familyOf(pub).algorithms, req.Algorithm) || !verifies(pub, schemes[req.Algorithm], req, sig) {
+	if !verifies(pub, schemes[req.Algorithm], req, sig) {
 		return errors.New("the key answered with a signature that its public half does not verify")
 	}
 	return nil
