@@ -495,6 +495,12 @@ func TestKeyThatIsNotWhatKMSSaysIsRefused(t *testing.T) {
 	}}, p256).ProvideKey(t.Context())
 	require.NoError(t, err, "what is new in KMS does not get in the way")
 	require.Equal(t, []signer.Algorithm{signer.ECDSA_SHA_256}, key.(interface{ Algorithms() []signer.Algorithm }).Algorithms())
+
+	key, err = awskms.New(lying{API: srv.Client(), publicKey: func(o *kms.GetPublicKeyOutput) {
+		o.SigningAlgorithms = append(o.SigningAlgorithms, o.SigningAlgorithms...)
+	}}, p256).ProvideKey(t.Context())
+	require.NoError(t, err, "what is said twice is so all the same")
+	require.Equal(t, []signer.Algorithm{signer.ECDSA_SHA_256}, key.(interface{ Algorithms() []signer.Algorithm }).Algorithms())
 }
 
 func TestKeyIDsAreNotAltered(t *testing.T) {

@@ -106,11 +106,11 @@ func specOf(pub crypto.PublicKey) types.KeySpec {
 }
 
 // choose returns which of the algorithms that KMS says the key has can be used
-// here, in KMS's order, or an error that tells what KMS said if none can.
+// here, each once and in KMS's order, or an error that tells what KMS said if none can.
 func (s keySpec) choose(said []types.SigningAlgorithmSpec) ([]signer.Algorithm, error) {
 	var usable []signer.Algorithm
 	for _, name := range said {
-		if a := signer.Algorithm(name); slices.Contains(s.algorithms, a) {
+		if a := signer.Algorithm(name); slices.Contains(s.algorithms, a) && !slices.Contains(usable, a) {
 			usable = append(usable, a)
 		}
 	}
