@@ -23,6 +23,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/decred/dcrd/dcrec/secp256k1/v4"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -233,6 +234,45 @@ func TestAliasIsPinnedToTheKeyThatItNamedWhenOpened(t *testing.T) {
 	after, err := signer.NewBuilder(provider).Build(t.Context())
 	require.NoError(t, err)
 	require.NotEqual(t, before.Public(), after.Public(), "built anew it finds the new key")
+}
+
+// An alias that moves and moves while many sign takes no signer along.
+func TestAliasMovesOverTheWireWhileManySign(t *testing.T) {
+	srv := server(t)
+	client, alias := srv.Client(), aws.String("alias/release")
+	keys := []string{srv.CreateKey(types.KeySpecEccNistP256), srv.CreateKey(types.KeySpecEccNistP256)}
+	_, err := client.CreateAlias(t.Context(), &kms.CreateAliasInput{AliasName: alias, TargetKeyId: &keys[0]})
+	require.NoError(t, err)
+	open := func() *signer.Signer {
+		s, err := signer.NewBuilder(awskms.New(client, *alias)).Build(t.Context())
+		require.NoError(t, err)
+		return s
+	}
+	before := open()
+	pinned := before.Public().(*ecdsa.PublicKey)
+
+	digest := make([]byte, 32)
+	var signing sync.WaitGroup
+	for range 64 {
+		signing.Go(func() {
+			for range 20 {
+				sig, err := before.Sign(nil, digest, crypto.SHA256)
+				assert.NoError(t, err)
+				assert.True(t, ecdsa.VerifyASN1(pinned, digest, sig))
+			}
+		})
+	}
+	for i := range 21 { // to the second at last
+		_, err := client.UpdateAlias(t.Context(), &kms.UpdateAliasInput{AliasName: alias, TargetKeyId: &keys[(i+1)%2]})
+		require.NoError(t, err)
+	}
+	signing.Wait()
+	require.Equal(t, pinned, before.Public())
+	require.Contains(t, turret.Describe(before), srv.ARN(keys[0]))
+
+	after := open()
+	require.NotEqual(t, pinned, after.Public(), "a restart finds the new key")
+	require.Contains(t, turret.Describe(after), srv.ARN(keys[1]))
 }
 
 // lying is an API that answers wrongly where a function says so.
