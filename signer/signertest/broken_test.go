@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/sha512"
 	"encoding/asn1"
 	"errors"
 	"fmt"
@@ -62,6 +64,7 @@ const (
 	optional  = "what it may refuse it does rightly"
 	options   = "options that make no sense are refused"
 	lengths   = "digests of a wrong length are refused"
+	nonces    = "takes no nonce twice"
 	noRand    = "no rand is no panic"
 	arguments = "leaves the caller's memory alone"
 	results   = "signatures share no memory"
@@ -215,7 +218,7 @@ type brokenSigner struct {
 	only    string // the only check to make: others would be data races
 }
 
-var everything = []string{public, p256, arguments, results, apart}
+var everything = []string{public, p256, nonces, arguments, results, apart}
 
 func brokenSigners() map[string]brokenSigner {
 	return map[string]brokenSigner{
@@ -256,6 +259,52 @@ func brokenSigners() map[string]brokenSigner {
 				})
 			},
 			fails: append([]string{noRand}, everything...), says: "it is one of the digest's digest",
+		},
+		"takes messages for text": {
+			signer: func() crypto.Signer {
+				return edOf(func(m []byte) []byte { return bytes.ToValidUTF8(m, []byte("\uFFFD")) })
+			},
+			fails: []string{public, ed, nonces, arguments, results, apart, noRand, optional}, says: "does not verify",
+		},
+		"trims messages": {
+			signer: func() crypto.Signer { return edOf(bytes.TrimSpace) },
+			fails:  []string{public, ed, nonces, arguments, results, apart, noRand, optional}, says: "does not verify",
+		},
+		"ends messages at a NUL": {
+			signer: func() crypto.Signer {
+				return edOf(func(m []byte) []byte { before, _, _ := bytes.Cut(m, []byte{0}); return before })
+			},
+			fails: []string{public, ed, nonces, arguments, results, apart, noRand, optional}, says: "does not verify",
+		},
+		"takes digests for numbers": {
+			signer: func() crypto.Signer {
+				return around(p256Key(), func(well signFunc, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+					if len(digest) > 0 && digest[0] == 0 {
+						return nil, errRefused // as a token does, of a digest short of a byte
+					}
+					return well(nil, digest, opts)
+				})
+			},
+			fails: []string{p256}, says: "refused",
+		},
+		"changes the options": {
+			signer: func() crypto.Signer {
+				return around(rsaKey(), func(well signFunc, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+					if o, ok := opts.(*rsa.PSSOptions); ok && o != nil && o.SaltLength == rsa.PSSSaltLengthAuto {
+						o.SaltLength = rsa.PSSSaltLengthEqualsHash
+					}
+					return well(nil, digest, opts)
+				})
+			},
+			fails: append([]string{options}, allPSS...), says: "changed the options",
+		},
+		"takes a nonce twice": {
+			signer: func() crypto.Signer { return fixedNonce() },
+			fails:  []string{nonces}, says: "the same nonce",
+		},
+		"takes an Ed25519 nonce twice": {
+			signer: func() crypto.Signer { return fixedNonceOfEd25519() },
+			fails:  []string{nonces}, says: "the same nonce",
 		},
 		"signs another hash": {
 			signer: func() crypto.Signer {
@@ -388,7 +437,7 @@ func brokenSigners() map[string]brokenSigner {
 					return (&fake{key: edKey()}).well(nil, d[:], opts)
 				}}
 			},
-			fails: []string{public, ed, optional, noRand, arguments, results, apart}, says: "SignMessage",
+			fails: []string{public, ed, optional, nonces, noRand, arguments, results, apart}, says: "SignMessage",
 		},
 		"takes any digest": {
 			signer: func() crypto.Signer {
@@ -511,9 +560,64 @@ func brokenSigners() map[string]brokenSigner {
 					return well(nil, digest, opts)
 				}), []signer.Algorithm{signer.ECDSA_SHA_256, signer.ECDSA_SHA_384}}
 			},
-			fails: []string{p384, arguments, results, apart}, says: "has to sign that",
+			fails: []string{p384, nonces, arguments, results, apart}, says: "has to sign that",
 		},
 	}
+}
+
+// edOf signs what becomes of messages.
+func edOf(becomes func([]byte) []byte) crypto.Signer {
+	return around(edKey(), func(well signFunc, message []byte, opts crypto.SignerOpts) ([]byte, error) {
+		return well(nil, becomes(message), opts)
+	})
+}
+
+// fixedNonce signs all with one nonce, which is another private key.
+func fixedNonce() crypto.Signer {
+	return around(p256Key(), func(well signFunc, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+		if isNil(opts) || opts.HashFunc() != crypto.SHA256 {
+			return nil, errRefused
+		}
+		if _, err := well(nil, digest, opts); err != nil {
+			return nil, err
+		}
+		nonce := must(ecdh.P256().NewPrivateKey(bytes.Repeat([]byte{7}, 32)))
+		n, k := elliptic.P256().Params().N, new(big.Int).SetBytes(nonce.Bytes())
+		r := new(big.Int).SetBytes(nonce.PublicKey().Bytes()[1:33])
+		s := new(big.Int).SetBytes(must(p256Key().Bytes()))
+		s.Mul(s, r).Add(s, new(big.Int).SetBytes(digest)).Mul(s, k.ModInverse(k, n)).Mod(s, n)
+		return asn1.Marshal(struct{ R, S *big.Int }{r, s})
+	})
+}
+
+// fixedNonceOfEd25519 does so with an Ed25519 key.
+func fixedNonceOfEd25519() crypto.Signer {
+	scalar := func(key ed25519.PrivateKey) *big.Int {
+		h := sha512.Sum512(key.Seed())
+		h[0] &= 248
+		h[31] = h[31]&63 | 64
+		slices.Reverse(h[:32])
+		return new(big.Int).SetBytes(h[:32])
+	}
+	order, _ := new(big.Int).SetString("27742317777372353535851937790883648493", 10)
+	order.Add(order, new(big.Int).Lsh(big.NewInt(1), 252))
+	nonce := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, 32))
+	r := nonce.Public().(ed25519.PublicKey)
+	return around(edKey(), func(well signFunc, message []byte, opts crypto.SignerOpts) ([]byte, error) {
+		if o, ok := opts.(*ed25519.Options); ok && (o == nil || o.Context != "") {
+			return nil, errRefused
+		}
+		if _, err := well(nil, message, opts); err != nil {
+			return nil, err
+		}
+		h := sha512.Sum512(slices.Concat(r, edKey().Public().(ed25519.PublicKey), message))
+		slices.Reverse(h[:])
+		s := new(big.Int).SetBytes(h[:])
+		s.Mul(s, scalar(edKey())).Add(s, scalar(nonce)).Mod(s, order)
+		le := s.FillBytes(make([]byte, 32))
+		slices.Reverse(le)
+		return slices.Concat(r, le), nil
+	})
 }
 
 // canceled has ended.

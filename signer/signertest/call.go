@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/rand"
+	"crypto/rsa"
 	"errors"
 	"fmt"
 	"io"
@@ -68,15 +69,31 @@ func digestOf(message []byte, opts crypto.SignerOpts) []byte {
 	return h.Sum(nil)
 }
 
-// text returns so many bytes, which tell n if they are eight.
+// text returns so many bytes, which tell n if they are ten. They are no text to
+// who takes them for it: a NUL, no UTF-8, and at the end of 130 a space and a line.
 func text(n, size int) []byte {
-	unit := fmt.Appendf(nil, "%08d", n)
+	unit := fmt.Appendf(nil, "\x00\xff%08d \r\n", n)
 	return bytes.Repeat(unit, size/len(unit)+1)[:size]
 }
 
+// textOfZero returns a message whose digest, which it must have, begins with a zero.
+func textOfZero(opts crypto.SignerOpts) []byte {
+	for n := 0; ; n++ {
+		if message := text(n, 130); digestOf(message, opts)[0] == 0 {
+			return message
+		}
+	}
+}
+
 // do makes a call, and returns an error unless it returned either a signature or
-// an error, which is refusal then.
+// an error, which is refusal then, and left the options alone.
 func (tr *trial) do(c call) (sig []byte, refusal, err error) {
+	asked, isPSS := c.ask.opts.(*rsa.PSSOptions)
+	isPSS = isPSS && asked != nil
+	var before rsa.PSSOptions
+	if isPSS {
+		before = *asked
+	}
 	p := recovered(func() {
 		switch c.by {
 		case bySign:
@@ -90,6 +107,8 @@ func (tr *trial) do(c call) (sig []byte, refusal, err error) {
 	switch {
 	case p != nil:
 		err = fmt.Errorf("%v panicked with %v; return an error: a panic ends the program that holds the key", c, p)
+	case isPSS && *asked != before:
+		err = fmt.Errorf("%v changed the options that it was passed; they are the caller's, who may use them in several goroutines: work on a copy", c)
 	case refusal == nil && len(sig) == 0:
 		err = fmt.Errorf("%v returned neither a signature nor an error; return an error, or an empty signature gets sent", c)
 	case refusal != nil && len(sig) > 0:

@@ -42,6 +42,10 @@ func (tr *trial) signs(a ask) {
 				return
 			}
 		}
+		if a.opts.HashFunc() != 0 {
+			_, err := tr.sign(newCall(by, a, textOfZero(a.opts)))
+			tr.reported(err)
+		}
 		for _, v := range a.variants {
 			_, err := tr.sign(newCall(by, v, text(1, 130)))
 			tr.reported(err)
@@ -103,6 +107,33 @@ func (tr *trial) refusesDigests() {
 				tr.reported(tr.signOrRefuse(c))
 			} else {
 				tr.reported(tr.refuse(c, fmt.Sprintf("a %v digest has %d bytes", h, h.Size())))
+			}
+		}
+	}
+}
+
+// takesNoNonceTwice looks at what signatures show of their nonces. Two with the same
+// one give the private key away to whoever sees them.
+func (tr *trial) takesNoNonceTwice() {
+	if tr.family.nonce == nil {
+		tr.skipped = "signatures of this key show no nonce"
+		return
+	}
+	seen := make(map[string]bool)
+	for _, a := range tr.family.required {
+		for _, by := range []string{bySign, byMessage} {
+			for range 4 {
+				c := newCall(by, a, text(len(seen), 130)) // a message of its own
+				sig, err := tr.sign(c)
+				if tr.reported(err) {
+					return
+				}
+				nonce := string(tr.family.nonce(sig))
+				if seen[nonce] {
+					tr.Errorf("%v returned a signature with the same nonce as that of another message; the two give the private key away: take a nonce of crypto/rand, or of the key and the message", c)
+					return
+				}
+				seen[nonce] = true
 			}
 		}
 	}

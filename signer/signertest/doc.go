@@ -10,11 +10,12 @@
 //
 // It holds a signer to what crypto/tls, crypto/x509, x/crypto/ssh and their like
 // rely on: that its public key is there and stays the same; that each signature
-// is one of what was asked for, as the standard library's verifiers see it, or those of
-// decred's secp256k1 and filippo.io/mldsa; that
-// everything else is an error, and neither a panic nor a signature of something
-// else; that it leaves its caller's memory alone; and that it mixes up no
-// callers. What a signer does otherwise on purpose, a [Deviation] says.
+// is one of what was asked for, as the standard library's verifiers see it, or
+// those of decred's secp256k1 and filippo.io/mldsa; that no two of ECDSA or Ed25519
+// have the same nonce, which would give the key away; that everything else is an
+// error, and neither a panic nor a signature of something else; that it leaves its
+// caller's memory and options alone; and that it mixes up no callers. What a signer
+// does otherwise on purpose, a [Deviation] says.
 //
 // The private keys of the standard library do some of it otherwise. They pass
 // with these:

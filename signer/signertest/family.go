@@ -8,8 +8,10 @@ import (
 	"crypto/rsa"
 	_ "crypto/sha256" // the hashes of the families below
 	_ "crypto/sha512"
+	"encoding/asn1"
 	"errors"
 	"fmt"
+	"math/big"
 	"reflect"
 	"slices"
 
@@ -31,6 +33,10 @@ type family struct {
 	// made with opts, of the digest signed or, where opts name no hash function, of
 	// the message. It is not turret's own.
 	verify func(opts crypto.SignerOpts, signed, sig []byte) error
+
+	// nonce returns what a signature that verifies shows of its nonce; nil where
+	// that is nothing.
+	nonce func(sig []byte) []byte
 }
 
 // ask is what a signer can be asked for. Its name is that of a signer.Algorithm,
@@ -222,6 +228,11 @@ func ecdsaLike(paired signer.Algorithm, size int, verifies func(signed, sig []by
 			}
 			return errors.New("it is none of the key's")
 		},
+		nonce: func(sig []byte) []byte {
+			var rs struct{ R, S *big.Int }
+			_, _ = asn1.Unmarshal(sig, &rs) // it verifies
+			return rs.R.Bytes()
+		},
 	}
 	f, _ := all.restricted([]signer.Algorithm{paired})
 	return f
@@ -251,6 +262,7 @@ func ed25519Family(pub ed25519.PublicKey) family {
 			}
 			return ed25519.VerifyWithOptions(pub, signed, sig, o)
 		},
+		nonce: func(sig []byte) []byte { return sig[:32] },
 	}
 }
 

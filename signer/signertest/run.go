@@ -80,6 +80,7 @@ func checks(newSigner func() crypto.Signer) []check {
 		check{"what it may refuse it does rightly", (*trial).refusesOrSigns},
 		check{"options that make no sense are refused", (*trial).refusesNonsense},
 		check{"digests of a wrong length are refused", (*trial).refusesDigests},
+		check{"takes no nonce twice", (*trial).takesNoNonceTwice},
 		check{"no rand is no panic", (*trial).bearsNoRand},
 		check{"leaves the caller's memory alone", (*trial).leavesMemoryAlone},
 		check{"signatures share no memory", (*trial).sharesNoSignature},
