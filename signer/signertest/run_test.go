@@ -124,27 +124,6 @@ func TestKeysInKMSConform(t *testing.T) {
 	}
 }
 
-// A stack is as good as its key while the KMS has a bad day.
-func TestKeysInAFailingKMSConform(t *testing.T) {
-	for _, spec := range []types.KeySpec{types.KeySpecRsa2048, types.KeySpecEccNistP256, types.KeySpecEccNistEdwards25519} {
-		t.Run(string(spec), func(t *testing.T) {
-			t.Parallel()
-			srv := kmstest.NewServer()
-			t.Cleanup(srv.Close)
-			o := patient
-			o.AttemptTimeout = 3 * time.Second // what a hang costs
-			s, err := signer.NewBuilder(awskms.New(srv.Client(), srv.CreateKey(spec))).Defaults(o).Build(t.Context())
-			require.NoError(t, err)
-			t.Cleanup(func() { require.NoError(t, s.Close()) })
-			srv.Inject(kmstest.Faults{Seed: 1, Throttle: 0.05, Internal: 0.02, Reset: 0.01, Corrupt: 0.01, Hang: 0.005})
-			signertest.Run(t, func() crypto.Signer { return s })
-			stats := srv.Stats().Op("Sign")
-			require.Positive(t, stats.Throttled, "the day was a good one")
-			require.Positive(t, stats.Hung, "the day was a good one")
-		})
-	}
-}
-
 func TestACancelledContextReachesNoKMS(t *testing.T) {
 	srv := kmstest.NewServer()
 	t.Cleanup(srv.Close)
