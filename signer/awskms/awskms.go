@@ -105,13 +105,16 @@ func (p *provider) check() error {
 // open makes a key of what KMS says of it.
 func (p *provider) open(out *kms.GetPublicKeyOutput) (signer.Key, error) {
 	refuse := func(format string, args ...any) error {
-		return &signer.Error{KeyID: p.keyID, KeyType: string(out.KeySpec), Reason: fmt.Sprintf(format, args...)}
+		return &signer.Error{KeyID: p.keyID, KeyType: plain(string(out.KeySpec)), Reason: plain(fmt.Sprintf(format, args...))}
 	}
 	if out.KeyUsage != types.KeyUsageTypeSignVerify {
 		return nil, refuse("the key's usage is %s; a key that signs has SIGN_VERIFY, which is chosen when it is made", cmp.Or(string(out.KeyUsage), "not said"))
 	}
 	if aws.ToString(out.KeyId) == "" {
 		return nil, refuse("KMS did not say which key it is")
+	}
+	if plain(*out.KeyId) != *out.KeyId {
+		return nil, refuse("KMS gave a key id that is none: %s", *out.KeyId)
 	}
 	spec, err := findSpec(out.KeySpec)
 	if err != nil {
@@ -185,7 +188,7 @@ func (k *key) Call(ctx context.Context, req signer.Request) (signer.Response, er
 		return signer.Response{}, &signer.Error{
 			KeyID:     k.arn,
 			Algorithm: req.Algorithm,
-			Reason:    fmt.Sprintf("KMS answered for key %q instead; if an alias was moved to it, build the signer anew", signed),
+			Reason:    fmt.Sprintf("KMS answered for key %q instead; if an alias was moved to it, build the signer anew", plain(signed)),
 			Err:       turret.WithClass(signer.ErrWrongKey, turret.Permanent),
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"unicode"
 
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/aws/smithy-go"
@@ -146,12 +147,12 @@ type cause struct {
 func (c *cause) Unwrap() error { return c.err }
 
 func (c *cause) Error() string {
-	text := c.operation + ": " + c.innermost()
+	text := c.operation + ": " + plain(c.innermost())
 	if id, ok := errors.AsType[interface {
 		error
 		ServiceRequestID() string
 	}](c.err); ok && id.ServiceRequestID() != "" {
-		text += " (request " + id.ServiceRequestID() + ")"
+		text += " (request " + plain(id.ServiceRequestID()) + ")"
 	}
 	return text
 }
@@ -177,4 +178,25 @@ func (c *cause) innermost() string {
 		return canceled.Err.Error()
 	}
 	return c.err.Error()
+}
+
+// maxText is how many characters of what an endpoint says get into an error.
+const maxText = 1000
+
+// plain is a text from the network as it may stand in a log: on one line, and not
+// without end. Who answers at the endpoint may not be KMS.
+func plain(text string) string {
+	n := 0
+	for i := range text {
+		if n++; n > maxText {
+			text = text[:i] + "…"
+			break
+		}
+	}
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text)
 }

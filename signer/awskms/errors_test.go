@@ -3,6 +3,7 @@ package awskms_test
 import (
 	"context"
 	"crypto"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -241,4 +243,40 @@ func FuzzAnswer(f *testing.F) {
 			t.Fatal("a key without a public half")
 		}
 	})
+}
+
+func TestWhatAnEndpointSaysForgesNoLines(t *testing.T) {
+	srv := server(t)
+	id := srv.CreateKey(types.KeySpecEccNistP256)
+	forged := "x\n2026-11-21 level=INFO all is well\x1b[2J" + strings.Repeat("y", 1<<20)
+	check := func(err error) {
+		t.Helper()
+		require.Error(t, err)
+		require.Less(t, len(err.Error()), 6000)
+		require.NotContains(t, err.Error(), "\n")
+		require.NotContains(t, err.Error(), "\x1b")
+	}
+	for name, lie := range map[string]func(*kms.GetPublicKeyOutput){
+		"key id": func(o *kms.GetPublicKeyOutput) { o.KeyId = &forged },
+		"usage":  func(o *kms.GetPublicKeyOutput) { o.KeyUsage = types.KeyUsageType(forged) },
+		"spec":   func(o *kms.GetPublicKeyOutput) { o.KeySpec = types.KeySpec(forged) },
+		"algorithms": func(o *kms.GetPublicKeyOutput) {
+			o.SigningAlgorithms = []types.SigningAlgorithmSpec{types.SigningAlgorithmSpec(forged)}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := awskms.New(lying{API: srv.Client(), publicKey: lie}, id).ProvideKey(t.Context())
+			check(err)
+		})
+	}
+	key, err := awskms.New(lying{API: srv.Client(), sign: func(o *kms.SignOutput) { o.KeyId = &forged }}, id).ProvideKey(t.Context())
+	require.NoError(t, err)
+	_, err = key.Call(t.Context(), signDigest)
+	check(err)
+
+	message, _ := json.Marshal(map[string]string{"__type": "ValidationException", "message": forged})
+	client := kms.New(srv.Client().Options(), func(o *kms.Options) { o.HTTPClient = canned{400, message} })
+	_, err = awskms.New(client, id).ProvideKey(t.Context())
+	check(err)
+	require.ErrorContains(t, err, "ValidationException: x\uFFFD2026")
 }
