@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/cryptosigner"
@@ -25,9 +26,9 @@ import (
 // lifetime is how long a token is valid.
 const lifetime = 5 * time.Minute
 
-// maxName bounds a subject and an audience, in bytes. An Ed25519 key in a KMS
-// signs the whole token, and takes 4096 bytes at most.
-const maxName = 256
+// maxName bounds a subject and an audience, in bytes, of which JSON may make six
+// each. An Ed25519 key in a KMS signs the whole token, and takes 4096 at most.
+const maxName = 200
 
 // issuer signs tokens with one key under one algorithm, and publishes the key.
 // It is safe for concurrent use.
@@ -98,7 +99,7 @@ func (i *issuer) serveToken(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 4<<10)
 	subject, audience := r.PostFormValue("sub"), r.PostFormValue("aud")
 	if !isName(subject) || !isName(audience) {
-		http.Error(w, fmt.Sprintf("sub and aud must be form values of 1 to %d bytes", maxName), http.StatusBadRequest)
+		http.Error(w, fmt.Sprintf("sub and aud must be form values of 1 to %d bytes in UTF-8", maxName), http.StatusBadRequest)
 		return
 	}
 	token, err := i.token(r.Context(), subject, audience)
@@ -137,7 +138,9 @@ type tokenResponse struct {
 	ExpiresIn   int    `json:"expires_in"`
 }
 
-func isName(s string) bool { return s != "" && len(s) <= maxName }
+// isName reports whether a token can say s as it is: JSON has one character for
+// all that is no UTF-8.
+func isName(s string) bool { return s != "" && len(s) <= maxName && utf8.ValidString(s) }
 
 func writeJSON(w http.ResponseWriter, contentType string, v any) {
 	w.Header().Set("Content-Type", contentType)

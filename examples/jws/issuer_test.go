@@ -253,7 +253,9 @@ func TestTheIssuerRefusesWhatIsNoRequestForAToken(t *testing.T) {
 		{http.MethodPost, "aud=api&sub=" + strings.Repeat("a", maxName+1), http.StatusBadRequest},
 		{http.MethodPost, "aud=api&sub=alice&x=" + strings.Repeat("a", 1<<20), http.StatusBadRequest},
 		{http.MethodGet, "", http.StatusMethodNotAllowed},
-		{http.MethodPost, "aud=" + strings.Repeat("a", maxName) + "&sub=" + strings.Repeat("%FF", maxName), http.StatusOK},
+		{http.MethodPost, "aud=api&sub=%FF", http.StatusBadRequest}, // which JSON would make the same of as of %FE
+		{http.MethodPost, "aud=%FF&sub=alice", http.StatusBadRequest},
+		{http.MethodPost, "aud=" + strings.Repeat("%01", maxName) + "&sub=" + strings.Repeat("<", maxName), http.StatusOK}, // six bytes each in JSON
 	} {
 		req, err := http.NewRequestWithContext(t.Context(), tc.method, i.url+"/token", strings.NewReader(tc.body))
 		require.NoError(t, err)
