@@ -34,10 +34,12 @@ type shell struct {
 }
 
 func (r *running) shell(t *testing.T) shell {
+	t.Helper()
 	home := folder(t)
 	return shell{home, []string{
 		"PATH=" + os.Getenv("PATH"),
 		"HOME=" + home,
+		"TMPDIR=" + home, // where git leaves a copy of a literal key behind
 		"SSH_AUTH_SOCK=" + r.socket,
 		"GIT_CONFIG_NOSYSTEM=1",
 		"GIT_AUTHOR_NAME=A", "GIT_AUTHOR_EMAIL=a@example.com",
