@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
@@ -164,8 +165,12 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		return o, command.Mistakef("-pss goes with -key; without it there are roots of either kind")
 	}
 	if o.out != "" {
+		o.out = filepath.Clean(o.out)
 		if _, err := os.Lstat(o.out); err == nil {
 			return o, command.Mistakef("-out is %q, which exists; name a new folder, so that no certificate is overwritten", o.out)
+		}
+		if _, err := os.Stat(filepath.Dir(o.out)); err != nil {
+			return o, command.Mistakef("-out is %q, and the folder to make it in must be there: %w", o.out, err)
 		}
 	}
 	return o, nil

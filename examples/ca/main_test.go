@@ -160,6 +160,15 @@ func TestNothingIsWrittenWhenKMSIsDown(t *testing.T) {
 	require.Empty(t, entries(t, parent))
 }
 
+func TestAFolderCanBeNamedWithASlashBehindIt(t *testing.T) {
+	srv := server(t)
+	parent := t.TempDir()
+	args := []string{"-key", uri(t, srv, srv.CreateKey(types.KeySpecEccNistP256)), "-out", filepath.Join(parent, "papers") + "/"}
+	require.NoError(t, run(t.Context(), args, io.Discard, io.Discard))
+	require.FileExists(t, filepath.Join(parent, "papers", "root", "root.pem"))
+	require.Len(t, entries(t, parent), 1)
+}
+
 func TestMistakesOnTheCommandLineGetOneClearLine(t *testing.T) {
 	exists := t.TempDir()
 	for _, tc := range []struct {
@@ -170,6 +179,7 @@ func TestMistakesOnTheCommandLineGetOneClearLine(t *testing.T) {
 		{[]string{"extra"}, `"extra" is no flag; -h lists them`},
 		{[]string{"-pss"}, "-pss goes with -key"},
 		{[]string{"-out", exists}, "which exists; name a new folder"},
+		{[]string{"-out", filepath.Join(exists, "nowhere", "papers")}, "the folder to make it in must be there: "},
 		{[]string{"-key", "kms:foo"}, "is no key URI"},
 	} {
 		var out, stderr strings.Builder
