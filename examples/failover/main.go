@@ -38,6 +38,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err := command.Parse(flags, args, 0, "[flags]\n\nSigns with a key in two Regions, of which one fails, and prints who signed.", stderr); err != nil {
 		return err
 	}
+	if *duration < 0 {
+		return command.Mistakef("-for is %v; it must be at least 0", *duration)
+	}
 	events := schedule
 	var provider signer.KeyProvider
 	if *uri != "" {

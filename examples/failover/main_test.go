@@ -62,6 +62,10 @@ func TestKeyOfOnesOwnSigns(t *testing.T) {
 	require.ErrorContains(t, run(t.Context(), []string{"-key", uri, "-for", "200ms"}, io.Discard, io.Discard), "access denied")
 }
 
+func TestANegativeTimeIsAMistake(t *testing.T) {
+	require.EqualError(t, run(t.Context(), []string{"-for", "-5s"}, io.Discard, io.Discard), "-for is -5s; it must be at least 0")
+}
+
 func TestInterruptEndsIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), schedule[0].length*3/2)
