@@ -126,6 +126,9 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		return nil
 	})
 	err := command.Parse(flags, args, 0, "[flags]\n\nAn ssh-agent whose keys are in a KMS. It serves until it is interrupted.", stderr)
+	if err == nil && o.socket != "" {
+		o.socket, err = filepath.Abs(o.socket) // for shells in other folders; and "@name" is in none
+	}
 	return o, err
 }
 

@@ -125,6 +125,18 @@ func TestASecondAgentOnALiveSocketIsRefused(t *testing.T) {
 	require.NoError(t, stop())
 }
 
+func TestASocketIsToldByAPathThatHoldsInAnyShell(t *testing.T) {
+	for _, name := range []string{"agent.sock", "@agent.sock"} { // which would be an abstract socket, for every user to connect to
+		dir := folder(t)
+		t.Chdir(dir)
+		socket, _, stop := program(t, "-socket", name)
+		require.Equal(t, name, filepath.Base(socket))
+		require.True(t, filepath.IsAbs(socket), socket)
+		require.FileExists(t, socket)
+		require.NoError(t, stop())
+	}
+}
+
 func TestASocketPathIsOneWordForTheShell(t *testing.T) {
 	require.Equal(t, `'/tmp/a b/agent.sock'`, quote("/tmp/a b/agent.sock"))
 	require.Equal(t, `'it'\''s'`, quote("it's"))
