@@ -13,13 +13,19 @@ import (
 	"syscall"
 )
 
-// Func is what a command does. Its context ends with SIGINT or SIGTERM.
+// Func is what a command does. Its context ends with SIGINT, SIGTERM, and SIGHUP
+// unless that is ignored, as under nohup: a command whose terminal is closed has
+// sockets and folders to remove, too.
 type Func func(ctx context.Context, args []string, stdout, stderr io.Writer) error
 
 // Main runs a command, prints its error, and exits: with status 2 for a mistake on
 // the command line, 1 for any other error, and 0 otherwise.
 func Main(name string, run Func) {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()

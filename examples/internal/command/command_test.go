@@ -1,6 +1,7 @@
 package command_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"flag"
@@ -8,25 +9,37 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/turretgo/turret/examples/internal/command"
+	"github.com/turretgo/turret/examples/internal/tool"
 )
 
 func TestMain(m *testing.M) {
 	if os.Getenv("BE_A_COMMAND") == "" {
 		os.Exit(m.Run())
 	}
-	command.Main("demo", func(_ context.Context, args []string, stdout, stderr io.Writer) error {
+	command.Main("demo", func(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 		fail := flags.Bool("fail", false, "end with an error")
+		wait := flags.Bool("wait", false, "read all input")
 		if err := command.Parse(flags, args, 1, "[flags] [FILE]\n\nShows itself.", stderr); err != nil {
 			return err
 		}
 		if *fail {
 			return errors.New("as you wish")
+		}
+		if *wait {
+			input := make(chan struct{})
+			go func() { defer close(input); _, _ = io.Copy(stdout, os.Stdin) }()
+			select {
+			case <-input:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
 		}
 		_, err := io.WriteString(stdout, "done\n")
 		return err
@@ -39,7 +52,7 @@ func TestExitStatusAndMessages(t *testing.T) {
 		stdout, stderr string
 	}{
 		"":        {0, "done\n", ""},
-		"-h":      {0, "", "usage: go run ./examples/demo [flags] [FILE]\n\nShows itself.\n\n  -fail\n    \tend with an error\n"},
+		"-h":      {0, "", "usage: go run ./examples/demo [flags] [FILE]\n\nShows itself.\n\n  -fail\n    \tend with an error\n  -wait\n    \tread all input\n"},
 		"-fail":   {1, "", "demo: as you wish\n"},
 		"-nope":   {2, "", "demo: flag provided but not defined: -nope; -h lists the flags\n"},
 		"one":     {0, "done\n", ""},
@@ -54,4 +67,46 @@ func TestExitStatusAndMessages(t *testing.T) {
 		require.Equal(t, want.stdout, stdout.String(), args)
 		require.Equal(t, want.stderr, stderr.String(), args)
 	}
+}
+
+// waiting starts a command that waits. Exchange sends it a line and gets that back.
+func waiting(t *testing.T, name string, args ...string) (cmd *exec.Cmd, stdin io.Closer, exchange func()) {
+	t.Helper()
+	cmd = exec.CommandContext(t.Context(), name, args...)
+	cmd.Env = append(os.Environ(), "BE_A_COMMAND=1")
+	in, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	lines := bufio.NewReader(out)
+	return cmd, in, func() {
+		t.Helper()
+		_, err := io.WriteString(in, "hello\n")
+		require.NoError(t, err)
+		line, err := lines.ReadString('\n')
+		require.NoError(t, err)
+		require.Equal(t, "hello\n", line)
+	}
+}
+
+func TestASignalEndsTheContext(t *testing.T) {
+	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
+		cmd, _, exchange := waiting(t, os.Args[0], "-wait")
+		exchange()
+		require.NoError(t, cmd.Process.Signal(sig))
+		require.Error(t, cmd.Wait())
+		require.Equal(t, 1, cmd.ProcessState.ExitCode(), "%v: %v", sig, cmd.ProcessState)
+	}
+}
+
+func TestUnderNohupAClosedTerminalEndsNothing(t *testing.T) {
+	cmd, stdin, exchange := waiting(t, tool.Path(t, "nohup", "coreutils"), os.Args[0], "-wait")
+	exchange()
+	require.NoError(t, cmd.Process.Signal(syscall.SIGHUP))
+	for range 100 { // by when it has noticed
+		exchange()
+	}
+	require.NoError(t, stdin.Close())
+	require.NoError(t, cmd.Wait())
 }
