@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/binary"
@@ -18,6 +19,10 @@ import (
 const (
 	maxConnections = 256
 	maxRequest     = 256 << 10 // what agent.ServeAgent and OpenSSH take
+
+	// patience is for the rest of a request that has begun, and for a client to
+	// take its answer. Between requests a client may be silent as long as it likes.
+	patience = time.Minute
 )
 
 // server serves the agent protocol.
@@ -99,6 +104,7 @@ func (s *server) stream(ctx context.Context, conn net.Conn, log *slog.Logger) {
 		case request := <-requests:
 			reply, err := session.answer(request)
 			if err == nil {
+				_ = conn.SetWriteDeadline(time.Now().Add(patience))
 				_, err = conn.Write(reply)
 			}
 			if err != nil {
@@ -113,16 +119,22 @@ func (s *server) stream(ctx context.Context, conn net.Conn, log *slog.Logger) {
 	}
 }
 
-// receive hands on the requests that r brings, and returns why there are no more.
-func receive(ctx context.Context, r io.Reader, requests chan<- []byte) error {
+// receive hands on the requests that conn brings, and returns why there are no more.
+func receive(ctx context.Context, conn net.Conn, requests chan<- []byte) error {
+	r := bufio.NewReader(conn)
 	for {
-		request, err := readRequest(r)
-		if err == io.EOF {
+		switch _, err := r.Peek(1); {
+		case err == io.EOF:
 			return errGone
+		case err != nil:
+			return err
 		}
+		_ = conn.SetReadDeadline(time.Now().Add(patience))
+		request, err := readRequest(r)
 		if err != nil {
 			return err
 		}
+		_ = conn.SetReadDeadline(time.Time{})
 		select {
 		case requests <- request:
 		case <-ctx.Done():
@@ -147,7 +159,10 @@ func readRequest(r io.Reader) ([]byte, error) {
 	}
 	request := append(length, make([]byte, n)...)
 	if m, err := io.ReadFull(r, request[4:]); err != nil {
-		return nil, fmt.Errorf("%d bytes into a request of %d: %w", m, n, io.ErrUnexpectedEOF)
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return nil, fmt.Errorf("%d bytes into a request of %d: %w", m, n, err)
 	}
 	return request, nil
 }

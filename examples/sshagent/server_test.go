@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
@@ -179,6 +180,47 @@ func TestAClientThatReadsNothingDoesNotHoldUpAnInterrupt(t *testing.T) {
 		}
 	}
 	a.stop()
+}
+
+func TestAClientThatStallsIsHungUpOnAndOneThatIsIdleIsNot(t *testing.T) {
+	for name, send := range map[string][]byte{
+		"it is idle":                    nil,
+		"it stops in the length":        {0, 0},
+		"it stops in a request":         {0, 0, 0, 9, 13},
+		"it does not read its answer":   frame([]byte{11}),
+		"and goes on asking regardless": append(frame([]byte{11}), frame([]byte{11})...),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				client, conn := net.Pipe()
+				ended := make(chan struct{})
+				go func() {
+					defer close(ended)
+					(&server{keys: &keyring{}}).stream(t.Context(), conn, discard)
+				}()
+				_, err := client.Write(send)
+				require.NoError(t, err)
+				time.Sleep(patience - 1) // in a bubble
+				synctest.Wait()
+				select {
+				case <-ended:
+					t.Fatal("that was too soon")
+				default:
+				}
+				if send != nil {
+					<-ended
+					require.NoError(t, client.Close())
+					return
+				}
+				for range 2 {
+					require.Equal(t, []byte{12, 0, 0, 0, 0}, exchange(t, client, []byte{11}))
+					time.Sleep(24 * time.Hour)
+				}
+				require.NoError(t, client.Close())
+				<-ended
+			})
+		})
+	}
 }
 
 func TestConnectionsAreLimited(t *testing.T) {
