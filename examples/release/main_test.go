@@ -329,6 +329,11 @@ func TestAFailedReplacementLeavesNothing(t *testing.T) {
 	require.ErrorContains(t, err, "file.sig")
 	require.Equal(t, []string{"file", "file.sig"}, names(t, dir))
 
+	earlier := write(t, dir, "file.pub.pem", 7)
+	require.Error(t, run(t.Context(), []string{file}, io.Discard, io.Discard))
+	require.FileExists(t, earlier, "an earlier run's was removed")
+	require.NoError(t, os.Remove(earlier))
+
 	err = run(t.Context(), []string{"-out", filepath.Join(dir, "nowhere"), file}, io.Discard, io.Discard)
 	require.ErrorContains(t, err, "no such file or directory")
 	require.Equal(t, []string{"file", "file.sig"}, names(t, dir))

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -25,6 +26,9 @@ func writeAll(outputs ...output) (err error) {
 		}
 	}()
 	for _, o := range outputs {
+		if info, err := os.Lstat(o.path); err == nil && info.IsDir() { // no file replaces it, and others would have been by then
+			return fmt.Errorf("%s is a folder, and in the way", o.path)
+		}
 		name, err := stage(o)
 		if err != nil {
 			return err
