@@ -150,3 +150,22 @@ func RetryAfter(err error) (time.Duration, bool) {
 	}
 	return 0, false
 }
+
+// WithRetryAfter returns err with the wish that callers wait for d before they
+// try again, and the same message, class and err below it. A backend that says
+// when, such as by HTTP's Retry-After, says it so. WithRetryAfter of nil is nil.
+func WithRetryAfter(err error, d time.Duration) error {
+	if err == nil {
+		return nil
+	}
+	return &waiting{err, d}
+}
+
+type waiting struct {
+	err   error
+	after time.Duration
+}
+
+func (e *waiting) Error() string                     { return e.err.Error() }
+func (e *waiting) Unwrap() error                     { return e.err }
+func (e *waiting) RetryAfter() (time.Duration, bool) { return e.after, true }

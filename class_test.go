@@ -112,6 +112,17 @@ func TestWithClassKeepsTheError(t *testing.T) {
 	require.NoError(t, turret.WithClass(nil, turret.Permanent))
 }
 
+func TestWithRetryAfterKeepsTheErrorAndItsClass(t *testing.T) {
+	err := turret.WithRetryAfter(turret.WithClass(io.EOF, turret.Throttled), time.Second)
+	require.EqualError(t, err, "EOF")
+	require.ErrorIs(t, err, io.EOF)
+	require.Equal(t, turret.Throttled, turret.Classify(err))
+	after, ok := turret.RetryAfter(turret.WithRetryAfter(err, time.Minute))
+	require.True(t, ok)
+	require.Equal(t, time.Minute, after, "the outermost word counts")
+	require.NoError(t, turret.WithRetryAfter(nil, time.Second))
+}
+
 func TestRetryAfter(t *testing.T) {
 	for name, tc := range map[string]struct {
 		err  error

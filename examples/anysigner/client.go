@@ -95,20 +95,13 @@ func classify(err error) error {
 	case !ok:
 		return err
 	case e.Status == http.StatusTooManyRequests:
-		return &throttled{e}
+		err = turret.WithClass(err, turret.Throttled)
+		if seconds, parseErr := strconv.Atoi(e.RetryAfter); parseErr == nil {
+			err = turret.WithRetryAfter(err, time.Duration(seconds)*time.Second)
+		}
+		return err
 	case e.Status >= 500:
 		return turret.WithClass(err, turret.Transient)
 	}
 	return turret.WithClass(err, turret.Permanent)
-}
-
-// throttled is a 429, and when to come again.
-type throttled struct{ *apiError }
-
-func (e *throttled) Unwrap() error       { return e.apiError }
-func (e *throttled) Class() turret.Class { return turret.Throttled }
-
-func (e *throttled) RetryAfter() (time.Duration, bool) {
-	seconds, err := strconv.Atoi(e.apiError.RetryAfter)
-	return time.Duration(seconds) * time.Second, err == nil
 }
