@@ -51,6 +51,7 @@ func Layer[Req, Resp any](o Options) turret.Layer[Req, Resp] {
 			limit:    limit,
 			maxQueue: o.maxQueue(),
 			maxWait:  o.MaxWait,
+			onWait:   o.OnWait,
 			line:     o.describe(limit),
 			below:    []any{next},
 		}
@@ -62,17 +63,29 @@ type service[Req, Resp any] struct {
 	limit    *Limit
 	maxQueue int
 	maxWait  time.Duration
+	onWait   func(context.Context, Wait)
 	line     string
 	below    []any
 }
 
 func (s *service[Req, Resp]) Call(ctx context.Context, req Req) (Resp, error) {
-	if err := s.limit.acquire(ctx, s.maxQueue, s.maxWait); err != nil {
+	if err := s.wait(ctx); err != nil {
 		var none Resp
 		return none, err
 	}
 	defer s.limit.release()
 	return s.next.Call(ctx, req)
+}
+
+// wait gets the call a place.
+func (s *service[Req, Resp]) wait(ctx context.Context) error {
+	if s.onWait == nil {
+		return s.limit.acquire(ctx, s.maxQueue, s.maxWait)
+	}
+	start := time.Now()
+	err := s.limit.acquire(ctx, s.maxQueue, s.maxWait)
+	s.onWait(ctx, Wait{time.Since(start), err})
+	return err
 }
 
 // Ready says whether a call made now would find a place, be it in the queue.

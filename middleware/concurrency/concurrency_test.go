@@ -478,3 +478,29 @@ func TestUncontendedCallAllocatesNothing(t *testing.T) {
 	svc, ctx := wrap(concurrency.Options{Max: 1}, turret.ServiceFunc[int, int](echo)), t.Context()
 	require.Zero(t, testing.AllocsPerRun(100, func() { _, _ = svc.Call(ctx, 1) }))
 }
+
+func TestOnWaitTellsOfEachCallHowItGotItsPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var waits []concurrency.Wait
+		o := concurrency.Options{Max: 1, MaxWait: 2 * time.Second, OnWait: func(_ context.Context, w concurrency.Wait) {
+			mu.Lock()
+			defer mu.Unlock()
+			waits = append(waits, w)
+		}}
+		svc := wrap(o, turret.ServiceFunc[int, int](func(_ context.Context, n int) (int, error) {
+			<-time.After(time.Duration(n) * time.Second)
+			return n, nil
+		}))
+		var calls sync.WaitGroup
+		var last error
+		for _, n := range []int{1, 3} { // the second one waits a second
+			calls.Go(func() { _, _ = svc.Call(t.Context(), n) })
+			synctest.Wait()
+		}
+		calls.Go(func() { _, last = svc.Call(t.Context(), 1) }) // and the third in vain
+		calls.Wait()
+		require.Equal(t, []concurrency.Wait{{}, {Waited: time.Second}, {Waited: 2 * time.Second, Err: last}}, waits)
+		require.ErrorIs(t, last, concurrency.ErrFull)
+	})
+}

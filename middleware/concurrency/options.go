@@ -1,6 +1,7 @@
 package concurrency
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -30,6 +31,16 @@ type Options struct {
 	// Limit is used in place of a fresh one, and takes the place of Max.
 	// Services that are given the same one share its places, and its queue.
 	Limit *Limit
+
+	// OnWait, if set, is told of each call in the caller's goroutine, when it has
+	// its place or was refused one.
+	OnWait func(ctx context.Context, w Wait)
+}
+
+// Wait is how a call got its place, or did not.
+type Wait struct {
+	Waited time.Duration
+	Err    error // why it got none: refused, or its context ended; nil if it got one
 }
 
 // Validate says what is wrong with o, or returns nil.

@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -31,6 +32,16 @@ type Options struct {
 	// Limiter is used in place of a fresh bucket, and takes the place of Rate
 	// and Burst. Stacks that are given the same one share one quota.
 	Limiter Limiter
+
+	// OnWait, if set, is told of each call in the caller's goroutine, when it has
+	// its token or was refused one.
+	OnWait func(ctx context.Context, w Wait)
+}
+
+// Wait is how a call got its token, or did not.
+type Wait struct {
+	Waited time.Duration
+	Err    error // why it got none: refused here or by what is below, or its context ended; nil if it got one
 }
 
 // Validate says what is wrong with o, or returns nil.

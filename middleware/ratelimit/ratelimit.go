@@ -50,6 +50,7 @@ func Layer[Req, Resp any](o Options) turret.Layer[Req, Resp] {
 			limiter: asReadyWaiter(limiter),
 			ready:   func() error { return turret.Ready(next) },
 			maxWait: o.MaxWait,
+			onWait:  o.OnWait,
 			line:    o.describe(limiter),
 			below:   []any{next},
 		}
@@ -66,12 +67,13 @@ type service[Req, Resp any] struct {
 	checker  checker  // nil where the limiter cannot tell
 	ready    func() error
 	maxWait  time.Duration
+	onWait   func(context.Context, Wait)
 	line     string
 	below    []any
 }
 
 func (s *service[Req, Resp]) Call(ctx context.Context, req Req) (Resp, error) {
-	if err := s.limiter.WaitReady(ctx, s.maxWait, s.ready); err != nil {
+	if err := s.wait(ctx); err != nil {
 		var none Resp
 		return none, err
 	}
@@ -80,6 +82,17 @@ func (s *service[Req, Resp]) Call(ctx context.Context, req Req) (Resp, error) {
 		s.observer.Observe(ctx, err)
 	}
 	return resp, err
+}
+
+// wait gets the call a token.
+func (s *service[Req, Resp]) wait(ctx context.Context) error {
+	if s.onWait == nil {
+		return s.limiter.WaitReady(ctx, s.maxWait, s.ready)
+	}
+	start := time.Now()
+	err := s.limiter.WaitReady(ctx, s.maxWait, s.ready)
+	s.onWait(ctx, Wait{time.Since(start), err})
+	return err
 }
 
 // Ready says whether a call without a deadline would be let in now: it would

@@ -213,3 +213,24 @@ func TestSuccessAllocatesNothing(t *testing.T) {
 	svc, ctx := wrap(ratelimit.Options{Rate: unreached}, turret.ServiceFunc[int, int](echo)), t.Context()
 	assert.Zero(t, testing.AllocsPerRun(100, func() { _, _ = svc.Call(ctx, 1) }))
 }
+
+func TestOnWaitTellsOfEachCallHowItGotItsToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var waits []ratelimit.Wait
+		svc := ratelimit.Layer[int, int](ratelimit.Options{Rate: 1, Burst: 1, MaxWait: time.Second, OnWait: func(_ context.Context, w ratelimit.Wait) {
+			waits = append(waits, w)
+		}})(turret.ServiceFunc[int, int](func(_ context.Context, n int) (int, error) {
+			require.Len(t, waits, n, "before the call goes on")
+			return n, nil
+		}))
+		for n := range 2 {
+			_, err := svc.Call(t.Context(), n+1)
+			require.NoError(t, err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
+		defer cancel()
+		_, err := svc.Call(ctx, 3)
+		require.ErrorIs(t, err, ratelimit.ErrLimited)
+		require.Equal(t, []ratelimit.Wait{{}, {Waited: time.Second}, {Err: err}}, waits)
+	})
+}
