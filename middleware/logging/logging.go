@@ -20,6 +20,9 @@
 //
 // Below a breaker it is quiet while that is open; above, every refusal is a
 // warning. An Instrument function of signer.Builder puts one around each layer.
+//
+// What layers do between calls, such as a retry's waits, a breaker's changes or a
+// replica's going away, [Hooks] logs.
 package logging
 
 import (
