@@ -203,8 +203,10 @@ func TestAHedgeAboveNeverSendsTwoCallsToOneReplica(t *testing.T) {
 }
 
 func TestSuccessAllocatesNothing(t *testing.T) {
-	s := two(&replica{}, &replica{})
-	require.Zero(t, testing.AllocsPerRun(100, func() { _, _ = s.Call(t.Context(), 1) }))
+	for _, o := range []failover.Options{{}, {Failures: 3}} {
+		s := failover.New[int, string](o, &replica{}, &replica{})
+		require.Zero(t, testing.AllocsPerRun(100, func() { _, _ = s.Call(t.Context(), 1) }))
+	}
 }
 
 func Example() {
@@ -227,9 +229,13 @@ func Example() {
 }
 
 func BenchmarkService(b *testing.B) {
-	s := two(&replica{}, &replica{})
-	b.ReportAllocs()
-	for b.Loop() {
-		_, _ = s.Call(b.Context(), 1)
+	for name, o := range map[string]failover.Options{"never": {}, "watching": {Failures: 3}} {
+		b.Run(name, func(b *testing.B) {
+			s := failover.New[int, string](o, &replica{}, &replica{})
+			b.ReportAllocs()
+			for b.Loop() {
+				_, _ = s.Call(b.Context(), 1)
+			}
+		})
 	}
 }
