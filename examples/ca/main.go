@@ -11,6 +11,9 @@
 //
 // With -key the root's key is that one; the servers' keys stay in the process's
 // own KMS. No private key is ever written: there is none to write.
+//
+// Every run is a CA of its own. One that goes on remembers what it issued and
+// revoked, and the number of its last CRL.
 package main
 
 import (

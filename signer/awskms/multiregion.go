@@ -31,6 +31,11 @@ import (
 // are keys that differ: better found out now than on the day that Region is
 // needed. Found out later, it makes that Region refuse, with an error of class
 // Rejected, so that the others are asked; it is looked at again every ten seconds.
+//
+// A Region that was opened, and then denies access or has its key disabled, gives
+// an answer, of class Permanent, and ends the calls that begin there: nobody goes
+// on to the next Region for a signature that the first one refused. To take a
+// Region out of use, leave it out.
 func MultiRegion(keyID string, clients ...API) signer.KeyProvider {
 	clients = slices.Clone(clients)
 	return signer.KeyProviderFunc(func(ctx context.Context) (signer.Key, error) {
