@@ -419,11 +419,14 @@ func badLayers() map[string]badLayer {
 		"refuses a crowd": {
 			layer: func(next svc) svc {
 				var underWay atomic.Int64
+				var crowd atomic.Bool
 				return fn(func(ctx context.Context, req int) (int, error) {
-					n := underWay.Add(1)
+					if underWay.Add(1) > 1 {
+						crowd.Store(true)
+					}
 					defer underWay.Add(-1)
-					<-time.After(1)
-					if underWay.Load() > 1 || n > 1 {
+					<-time.After(1) // when all are here
+					if crowd.Load() {
 						return 0, newFault(turret.Rejected)
 					}
 					return next.Call(ctx, req)
