@@ -29,13 +29,9 @@ import (
 // of it, and its public half compared with the first one's then. One that answers
 // that the key is not there, is disabled or may not be used is an error, and so
 // are keys that differ: better found out now than on the day that Region is
-// needed. Found out later, it makes that Region refuse, with an error of class
-// Rejected, so that the others are asked; it is looked at again every ten seconds.
-//
-// A Region that was opened, and then denies access or has its key disabled, gives
-// an answer, of class Permanent, and ends the calls that begin there: nobody goes
-// on to the next Region for a signature that the first one refused. To take a
-// Region out of use, leave it out.
+// needed. Found out later, or come about while the key is in use, it takes that
+// Region out of use, so that the others are asked; it is looked at again every ten
+// seconds. To stop a key from signing, disable it in every Region.
 func MultiRegion(keyID string, clients ...API) signer.KeyProvider {
 	clients = slices.Clone(clients)
 	return signer.KeyProviderFunc(func(ctx context.Context) (signer.Key, error) {
@@ -126,12 +122,12 @@ func openAll(ctx context.Context, keyID string, regions []*provider) (signer.Key
 			defer time.AfterFunc(patience, cancel).Stop()
 		}
 	}
-	if err := refusal(keyID, regions, errs); err != nil {
+	if err := refusals(keyID, regions, errs); err != nil {
 		return nil, err
 	}
-	for i, p := range regions {
-		if errs[i] != nil {
-			keys[i] = newUnopened(p, first)
+	if len(regions) > 1 {
+		for i, p := range regions {
+			keys[i] = newReplica(p, keys[i], first)
 		}
 	}
 	return signer.Replicate(keys...)
@@ -157,9 +153,9 @@ func unwound(panicked any) string {
 	return fmt.Sprintf("panic: %v", panicked)
 }
 
-// refusal returns an error if no Region gave the key, or if one said that it will
+// refusals returns an error if no Region gave the key, or if one said that it will
 // not later either.
-func refusal(keyID string, regions []*provider, errs []error) error {
+func refusals(keyID string, regions []*provider, errs []error) error {
 	said, final := &regionsError{}, 0
 	for i, err := range errs {
 		if err != nil {

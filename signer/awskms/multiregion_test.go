@@ -304,7 +304,8 @@ func TestRegionFoundLaterNotToHaveTheKeyRefusesAndOthersSign(t *testing.T) {
 				require.Equal(t, 1, r.home.Stats().Op("GetPublicKey").Requests-before, "it is not asked each time")
 				require.ErrorContains(t, said[0], "the key in us-east-1 is not to be used: ")
 				require.ErrorContains(t, said[199], refuse.want)
-				require.Equal(t, turret.Rejected, turret.Classify(said[0]))
+				require.Equal(t, turret.Transient, turret.Classify(said[0]))
+				require.Equal(t, turret.Rejected, turret.Classify(said[1]))
 				require.NoError(t, turret.Ready(s), "the other Region is ready")
 
 				refuse.without(r)
@@ -423,4 +424,63 @@ func TestOpenOfSeveralRegionsFailsOver(t *testing.T) {
 		require.Contains(t, turret.Describe(s), away.ARN(id))
 	}
 	require.Equal(t, 20, signatures(away))
+}
+
+func TestRegionThatComesToRefuseTheKeyLosesNoSignature(t *testing.T) {
+	for cause, refuse := range map[string]func(r twoRegions){
+		"denied":   func(r twoRegions) { r.home.Deny(r.key) },
+		"disabled": func(r twoRegions) { disable(r.home, r.key) },
+		"deleted":  func(r twoRegions) { scheduleDeletion(r.home, r.key) },
+	} {
+		for _, stack := range []string{"defaults", "failover", "balance"} {
+			t.Run(cause+" "+stack, func(t *testing.T) {
+				inTwoRegions(t, func(t *testing.T, r twoRegions) {
+					s := closing(t, stacks(r)[stack])
+					slowest(t, s, 20)
+					refuse(r)
+					require.LessOrEqual(t, slowest(t, s, 200), 2*time.Second)
+					require.LessOrEqual(t, r.home.Stats().Op("Sign").Requests-signatures(r.home), 3, "it is left alone")
+				})
+			})
+		}
+	}
+}
+
+func TestRegionThatRefusesIsUsedAgainWhenItDoesNot(t *testing.T) {
+	inTwoRegions(t, func(t *testing.T, r twoRegions) {
+		s := r.build(t)
+		r.home.Deny(r.key)
+		slowest(t, s, 10)
+		require.Zero(t, signatures(r.home))
+		r.home.Allow(r.key)
+		<-time.After(10 * time.Second)
+		slowest(t, s, 10)
+		require.Equal(t, 10, signatures(r.home))
+	})
+}
+
+func TestKeyRefusedInEveryRegionIsAnErrorAtOnce(t *testing.T) {
+	inTwoRegions(t, func(t *testing.T, r twoRegions) {
+		s := r.build(t)
+		r.home.Deny(r.key)
+		disable(r.away, r.key)
+		start := time.Now()
+		_, err := s.SignMessage(nil, []byte("m"), crypto.SHA256)
+		require.ErrorContains(t, err, "the key in us-east-1 is not to be used: ")
+		require.ErrorContains(t, err, "the key in eu-west-1 is not to be used: ")
+		require.ErrorContains(t, err, "access denied")
+		require.ErrorContains(t, err, "the key is disabled")
+		require.LessOrEqual(t, time.Since(start), time.Second)
+		require.Error(t, turret.Ready(s))
+	})
+}
+
+func TestOutageAtHomeIsOutlastedThoughTheOtherRegionRefuses(t *testing.T) {
+	inTwoRegions(t, func(t *testing.T, r twoRegions) {
+		s := r.build(t)
+		r.away.Deny(r.key)
+		r.home.Inject(kmstest.Faults{Down: true})
+		defer time.AfterFunc(5*time.Second, func() { r.home.Inject(slow(10 * time.Millisecond)) }).Stop()
+		require.LessOrEqual(t, slowest(t, s, 10), 7*time.Second)
+	})
 }
