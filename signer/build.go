@@ -108,7 +108,7 @@ func (b Builder) findKey(ctx context.Context) (Key, error) {
 	}).Call(ctx, struct{}{})
 	if err != nil {
 		if _, ok := err.(*Error); !ok { // as that of a provider which was asked once
-			err = &Error{Reason: "the key was not found", Err: err}
+			err = &Error{Reason: "the key could not be looked up", Err: err}
 		}
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
@@ -250,6 +251,9 @@ func with[O interface{ Validate() error }](b Builder, method, name string, o O, 
 func joinName(name, replica string) string {
 	if name == "" || replica == "" {
 		return name + replica
+	}
+	if strings.HasPrefix(replica, name+"/") { // "kms", among replicas that are called "kms/eu-west-1"
+		return replica
 	}
 	return name + "/" + replica
 }

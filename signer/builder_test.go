@@ -86,6 +86,25 @@ func TestDefaultsAreTheRecommendedStack(t *testing.T) {
 	require.Contains(t, described, "breaker kms/us-east-1")
 }
 
+func TestDefaultsTellOfReplicasThroughTheirHooks(t *testing.T) {
+	home, away := fakeNamed("kms/east"), fakeNamed("kms/west")
+	home.call = func(context.Context, signer.Request) (signer.Response, error) {
+		return signer.Response{}, turret.WithClass(errors.New("down"), turret.Throttled)
+	}
+	var changes []failover.Change
+	s := build(t, signer.NewBuilder(replicated(t, home, away)).Defaults(signer.Defaults{
+		Failover: failover.Options{OnChange: func(c failover.Change) { changes = append(changes, c) }},
+		Breaker:  gobreaker.Settings{Name: "kms"},
+	}))
+	for range 5 {
+		_, err := s.SignMessage(nil, []byte("m"), crypto.SHA256)
+		require.NoError(t, err)
+	}
+	require.Len(t, changes, 1)
+	require.Equal(t, "kms/east", changes[0].Name)
+	require.Contains(t, turret.Describe(s), "breaker kms/east (", "and not kms/kms/east")
+}
+
 func TestDefaultsKeepWhatIsSet(t *testing.T) {
 	s := build(t, signer.NewBuilder(fake("ECDSA P-256")).Defaults(signer.Defaults{
 		Timeout:        7 * time.Second,

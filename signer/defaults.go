@@ -31,10 +31,15 @@ type Defaults struct {
 	// Region. Signers that share an account share a Limiter.
 	Rate ratelimit.Options
 
+	// Failover is for its hooks, and the rest; see Builder.Failover.
+	Failover failover.Options
+
 	// Retry's Backoff is from 25 ms to 1 s, and its Budget one of 20 % and 10 a
 	// second for each stack that is built, unless set. Its MaxAttempts are 100:
 	// Timeout and Budget end a call before. Refusals are waited out, always, so
-	// that a call outlasts an outage shorter than its Timeout.
+	// that a call outlasts an outage shorter than its Timeout: all but a KMS that
+	// throttles everything, which is not an outage to a breaker, and uses up the
+	// Budget.
 	Retry retry.Options
 
 	// Breaker trips after 6 failures in a row unless told otherwise. Its Timeout
@@ -51,7 +56,7 @@ func (d Defaults) addTo(b Builder) Builder {
 	b = b.Timeout(d.Timeout)
 	b = d.addRetry(b)
 	d.Breaker.Timeout = cmp.Or(d.Breaker.Timeout, 400*time.Millisecond)
-	return b.Failover(failover.Options{}).RateLimit(d.Rate).CircuitBreaker(d.Breaker).Timeout(d.AttemptTimeout)
+	return b.Failover(d.Failover).RateLimit(d.Rate).CircuitBreaker(d.Breaker).Timeout(d.AttemptTimeout)
 }
 
 // addRetry adds a retry whose budget, unless given, is each stack's own.

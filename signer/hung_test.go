@@ -56,7 +56,25 @@ func TestHungOperationEndsItsCallAndTheSigner(t *testing.T) {
 		close(release)
 		synctest.Wait()
 		require.NoError(t, w.Close())
+		synctest.Wait()
 		require.Equal(t, 1, c.closed)
+	})
+}
+
+func TestCloseDoesNotWaitForWhatIsKnownToHang(t *testing.T) {
+	both(t, func(t *testing.T, o signer.WrapOptions) {
+		release := make(chan struct{})
+		c := hanging(release)
+		w := signer.Wrap(c, o)
+		_, err := w.Call(t.Context(), request)
+		require.ErrorIs(t, err, signer.ErrHung)
+		start := time.Now()
+		require.NoError(t, w.Close())
+		require.Zero(t, time.Since(start))
+		require.Zero(t, c.closed)
+		close(release)
+		synctest.Wait()
+		require.Equal(t, 1, c.closed, "when the operation has returned")
 	})
 }
 

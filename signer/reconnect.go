@@ -31,6 +31,9 @@ import (
 // one only a caller who goes. [WrapOptions].HungAfter is for that; keys that are
 // not of Wrap need a time limit of their own, below.
 //
+// A key that answers, and wrongly, is not broken by that: signatures are verified
+// above, where the retry asks again.
+//
 // P's ProvideKey may block, as drivers do, whatever its context. Its callers
 // leave when their time is up; no other opening begins before it has returned,
 // and the key that it then returns is closed. Nor does one begin while 64 keys

@@ -282,11 +282,13 @@ func TestCloseWithAHungKeyReturns(t *testing.T) {
 		c := newToken()
 		s := reconnected(t, c, reconnect.Options{})
 		c.fails(func() error { <-release; return errPulled })
-		go func() { _, _ = s.Sign(nil, digest(crypto.SHA256, "m"), crypto.SHA256) }()
+		var call sync.WaitGroup
+		call.Go(func() { _, _ = s.Sign(nil, digest(crypto.SHA256, "m"), crypto.SHA256) })
+		defer call.Wait()
 		synctest.Wait()
 		start := time.Now()
-		require.ErrorIs(t, s.Close(), context.DeadlineExceeded)
-		require.Equal(t, 10*time.Second, time.Since(start), "HungAfter, and what Close waits for an operation")
+		require.NoError(t, s.Close())
+		require.Equal(t, 5*time.Second, time.Since(start), "HungAfter; what is known to hang is not waited for")
 		close(release)
 	})
 }

@@ -107,6 +107,9 @@ func signatureSchemes(key crypto.Signer) []tls.SignatureScheme {
 // context, and does not cancel it when a client goes away; there, the stack's
 // own timeout bounds a signature.
 func GetCertificate(get func(*tls.ClientHelloInfo) (*tls.Certificate, error)) func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if get == nil {
+		panic(&Error{Reason: "GetCertificate needs a function that gets certificates; it was given nil"})
+	}
 	return func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		cert, err := get(hello)
 		return bind(hello.Context(), cert), err
@@ -116,6 +119,9 @@ func GetCertificate(get func(*tls.ClientHelloInfo) (*tls.Certificate, error)) fu
 // GetClientCertificate does for a client's certificate what [GetCertificate]
 // does for a server's.
 func GetClientCertificate(get func(*tls.CertificateRequestInfo) (*tls.Certificate, error)) func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	if get == nil {
+		panic(&Error{Reason: "GetClientCertificate needs a function that gets certificates; it was given nil"})
+	}
 	return func(info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
 		cert, err := get(info)
 		return bind(info.Context(), cert), err

@@ -164,18 +164,26 @@ const closePatience = 5 * time.Second
 
 // Close refuses further operations, with ErrClosed, and closes the signer, if it
 // is an io.Closer, when those under way have returned. It waits for them for
-// five seconds at most; the signer is closed all the same when they do return.
-// Closing again does nothing.
+// five seconds at most, and not at all if the signer was given up as hanging; it
+// is closed all the same when they do return. Closing again does nothing.
 func (w *Wrapped) Close() error {
 	if w.boxed != nil {
 		return w.boxed.Close()
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), closePatience)
 	defer cancel()
-	if err := w.shutdown(ctx); err != nil {
-		return &Error{KeyType: keyType(w.pub), Reason: "closing the wrapped signer", Err: err}
+	hung := errors.Is(w.Ready(), ErrHung)
+	if hung {
+		cancel()
 	}
-	return nil
+	err := w.shutdown(ctx)
+	switch {
+	case err == nil || hung && errors.Is(err, context.Canceled): // who called it knows
+		return nil
+	case errors.Is(err, context.DeadlineExceeded):
+		return &Error{KeyType: keyType(w.pub), Reason: fmt.Sprintf("an operation of the wrapped signer has not returned within %v; the signer is closed when it does", closePatience), Err: err}
+	}
+	return &Error{KeyType: keyType(w.pub), Reason: "closing the wrapped signer", Err: err}
 }
 
 // shutdown is Close with the patience of ctx.

@@ -292,7 +292,7 @@ func TestTheProgramFailsWhenKMSIsDown(t *testing.T) {
 	err := cmd.Run()
 	t.Log(stderr.String())
 	require.Equal(t, 1, cmd.ProcessState.ExitCode(), "%v", err)
-	require.Regexp(t, `^release: signer: the key was not found: .*503`, stderr.String())
+	require.Regexp(t, `^release: signer: the key could not be looked up: .*503`, stderr.String())
 	require.Equal(t, []string{"file"}, names(t, dir))
 }
 

@@ -2,6 +2,7 @@ package logging
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -70,7 +71,11 @@ func (h Hooks) HedgeWon(ctx context.Context, e hedge.Event) {
 
 // RateLimit is a ratelimit.Options.OnWait.
 func (h Hooks) RateLimit(ctx context.Context, w ratelimit.Wait) {
-	h.wait(ctx, "rate limit", w.Waited, w.Err)
+	what := "rate limit"
+	if w.Err != nil && !errors.Is(w.Err, ratelimit.ErrLimited) {
+		what = "below the rate limit" // such as by a breaker, which it asks first
+	}
+	h.wait(ctx, what, w.Waited, w.Err)
 }
 
 // Concurrency is a concurrency.Options.OnWait.

@@ -171,6 +171,13 @@ func TestHooksTellErrorTextsOnlyIfAskedTo(t *testing.T) {
 	require.Equal(t, []string{`level=ERROR msg=retry attempt=1 class=unknown delay=0s error="no such key"`}, w.lines())
 }
 
+func TestHooksTellWhatTheLimiterRefusedFromWhatIsBelow(t *testing.T) {
+	var w written
+	h := logging.Hooks{Logger: w.logger(slog.LevelInfo)}
+	h.RateLimit(t.Context(), ratelimit.Wait{Err: breaker.ErrOpen})
+	require.Equal(t, []string{`level=WARN msg="below the rate limit: call refused" waited=0s class=unknown`}, w.lines())
+}
+
 func TestHooksSayNothingOfWhoLeft(t *testing.T) {
 	var w written
 	ctx, cancel := context.WithCancel(t.Context())

@@ -97,7 +97,7 @@ func (p *provider) check() error {
 		return nil
 	}
 	if o := c.Options(); o.Region == "" && o.BaseEndpoint == nil {
-		return &signer.Error{KeyID: p.keyID, Reason: "the KMS client has no Region; set one in its configuration, or AWS_REGION"}
+		return &signer.Error{KeyID: p.keyID, Reason: "the KMS client has no Region; set one in its configuration, in AWS_REGION, or as ?region= of a URI"}
 	}
 	return nil
 }

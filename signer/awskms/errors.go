@@ -24,7 +24,7 @@ type meaning struct {
 	reason string
 }
 
-const accessDenied = "access denied; the key's policy must allow"
+const accessDenied = "access denied; the key's policy, or the caller's, must allow"
 
 var expired = meaning{turret.Transient, "the credentials have expired; new ones are asked for"}
 
@@ -50,7 +50,7 @@ var meanings = map[string]meaning{
 	"ExpiredTokenException":               expired,
 	"ExpiredToken":                        expired,
 	"DisabledException":                   {turret.Permanent, "the key is disabled; enable it"},
-	"KMSInvalidStateException":            {turret.Permanent, "the key's state does not allow it"},
+	"KMSInvalidStateException":            {turret.Permanent, "the key's state does not allow it; one that is to be deleted can be kept, by CancelKeyDeletion"},
 	"NotFoundException":                   {turret.Permanent, "there is no such key here; check the id, the account and the Region"},
 	"InvalidArnException":                 {turret.Permanent, "the ARN is not a key's or an alias's"},
 	"InvalidKeyUsageException":            {turret.Permanent, "the key is not made for this: its usage or its spec is another"},
@@ -120,6 +120,8 @@ func classify(err error) meaning {
 		return meaning{turret.Permanent, "the SDK refused the request as invalid"}
 	}
 	switch {
+	case strings.Contains(err.Error(), "get credentials:"): // no type of the SDK's says so
+		return meaning{turret.Transient, "the SDK has no credentials, or could not renew them; KMS was not asked"}
 	case is[*net.DNSError](err):
 		return meaning{turret.Transient, "the name of KMS's endpoint does not resolve"}
 	case is[*tls.CertificateVerificationError](err):

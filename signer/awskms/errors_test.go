@@ -38,7 +38,7 @@ func TestErrorsOfAKeyThatIsGoneSayWhatToDo(t *testing.T) {
 	}{
 		"disabled":         {disable, turret.Permanent, "the key is disabled; enable it", "DisabledException"},
 		"pending deletion": {scheduleDeletion, turret.Permanent, "the key's state does not allow it", "KMSInvalidStateException"},
-		"access denied":    {(*kmstest.Server).Deny, turret.Permanent, "access denied; the key's policy must allow kms:Sign", "AccessDeniedException"},
+		"access denied":    {(*kmstest.Server).Deny, turret.Permanent, "access denied; the key's policy, or the caller's, must allow kms:Sign", "AccessDeniedException"},
 		"throttled":        {inject(kmstest.Faults{Throttle: 1}), turret.Throttled, "over quota", "ThrottlingException"},
 		"internal":         {inject(kmstest.Faults{Internal: 1}), turret.Transient, "KMS failed inside", "KMSInternalException"},
 		"reset":            {inject(kmstest.Faults{Reset: 1}), turret.Transient, "KMS cannot be reached", ""},
@@ -179,7 +179,7 @@ func TestNoCredentials(t *testing.T) {
 		})
 	})
 	_, err := awskms.New(client, "alias/release").ProvideKey(t.Context())
-	require.ErrorContains(t, err, "the request was not sent; check credentials, Region and endpoint")
+	require.ErrorContains(t, err, "the SDK has no credentials, or could not renew them; KMS was not asked")
 	require.ErrorContains(t, err, "no role")
 }
 

@@ -284,7 +284,7 @@ func TestRegionFoundLaterNotToHaveTheKeyRefusesAndOthersSign(t *testing.T) {
 		"denied": {
 			func(r twoRegions) { r.home.Deny(r.key) },
 			func(r twoRegions) { r.home.Allow(r.key) },
-			"access denied; the key's policy must allow kms:GetPublicKey",
+			"access denied; the key's policy, or the caller's, must allow kms:GetPublicKey",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -83,7 +83,7 @@ func TestOpenWithoutARegionSaysSo(t *testing.T) {
 	provider, err := awskms.Open(t.Context(), "awskms:///alias/release")
 	require.NoError(t, err)
 	_, err = provider.ProvideKey(t.Context())
-	require.ErrorContains(t, err, "the KMS client has no Region; set one in its configuration, or AWS_REGION")
+	require.ErrorContains(t, err, "the KMS client has no Region; set one in its configuration, in AWS_REGION, or as ?region= of a URI")
 
 	t.Setenv("AWS_REGION", "us-east-1")
 	srv := server(t)
