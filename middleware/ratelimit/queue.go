@@ -4,15 +4,141 @@ import (
 	"container/list"
 	"context"
 	"math"
+	"sync"
 	"time"
 )
 
-// waiter is a call in a TokenBucket's queue.
+// Source is where a [Queue]'s tokens come from. The Queue calls its methods one
+// at a time, with its lock held: they neither block nor call the Queue.
+type Source interface {
+	// Take takes a token, and reports false if there is none at now.
+	Take(now time.Time) bool
+
+	// In returns how long it is from now until the nth token that nobody has
+	// taken: 0 if Take would succeed n times. Where the source cannot know, it
+	// is a guess, on which callers are refused or wait; at its end the first
+	// of them looks again, so that it is not to be 0 if Take would fail.
+	In(n int, now time.Time) time.Duration
+}
+
+// Queue is a [Limiter] whose callers queue for the tokens of a [Source], first
+// come, first served. It is what a [TokenBucket] is made of, for those who make
+// a Limiter of their own. The head of the queue waits until there is a token,
+// and takes it; nobody reserves. So a caller can leave from any place as if it
+// had never been there, and news of the source hold for all who wait.
+//
+// It is safe for concurrent use, and has no goroutine.
+type Queue struct {
+	mu      sync.Mutex
+	source  Source    // used with mu held
+	waiting list.List // of *waiter
+}
+
+// NewQueue returns an empty queue for the tokens of s.
+func NewQueue(s Source) *Queue { return &Queue{source: s} }
+
+// Update calls f, which may change the source, between two calls of the
+// source's methods. F is told how many callers wait, and reports whether tokens
+// may now come later than the source has said. Whoever can then no longer be
+// served in time is refused at once, and the head of the queue looks again.
+func (q *Queue) Update(f func(waiting int, now time.Time) (later bool)) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := time.Now()
+	if f(q.waiting.Len(), now) {
+		q.refuseLate(now)
+	}
+	q.wakeHead()
+}
+
+// Check returns the refusal that Wait would answer with at once, for a call
+// without a deadline. It takes no token.
+func (q *Queue) Check(max time.Duration) error {
+	if max == 0 {
+		return nil
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := time.Now()
+	return q.fits(q.waiting.Len()+1, patience(context.Background(), now, max), now)
+}
+
+// Wait takes a token, and waits for it if it must, as [Limiter] says.
+func (q *Queue) Wait(ctx context.Context, max time.Duration) error {
+	return q.WaitReady(ctx, max, func() error { return nil })
+}
+
+// WaitReady is Wait, and calls ready before it queues and again before it takes
+// a token for which it had to queue. An error of ready ends the wait, and
+// leaves the token to whoever is next.
+func (q *Queue) WaitReady(ctx context.Context, max time.Duration, ready func() error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := ready(); err != nil {
+		return err
+	}
+	if q.takeFree() {
+		return nil
+	}
+	w, err := q.join(patience(ctx, time.Now(), max))
+	if err != nil {
+		return err
+	}
+	defer q.leave(w) // also when ready panics
+	return q.wait(ctx, w, max, ready)
+}
+
+// takeFree takes a token that nobody waits for.
+func (q *Queue) takeFree() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.waiting.Len() == 0 && q.source.Take(time.Now())
+}
+
+// wait waits until w is at the head of the queue and there is a token, and
+// takes it.
+func (q *Queue) wait(ctx context.Context, w *waiter, max time.Duration, ready func() error) error {
+	tooLong := overdue(max)
+	for {
+		delay, err := q.delay(w)
+		if err != nil {
+			return err
+		}
+		if delay == 0 {
+			if err := ready(); err != nil {
+				return err
+			}
+			if q.take(w) {
+				return nil
+			}
+			continue // a new rate came in between
+		}
+		var token <-chan time.Time // nil, which never comes, but for the head
+		if delay != notYet {
+			token = time.After(delay)
+		}
+		select {
+		case <-token:
+		case <-w.wake:
+		case <-tooLong:
+			return q.refuse(w, max)
+		case <-ctx.Done():
+		}
+		// Asked apart, as a token and the end of ctx may come together; the
+		// token is then for the next.
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+}
+
+// waiter is a call in a Queue.
 type waiter struct {
 	place   *list.Element
 	until   time.Time     // when a token comes too late; the zero Time if never
 	wake    chan struct{} // look again: you are at the head, the rate is new, or you are refused
-	refused error         // guarded by the bucket's mu
+	refused error         // guarded by the queue's mu
 }
 
 // notYet is the delay of a waiter that is not at the head.
@@ -44,11 +170,11 @@ func overdue(max time.Duration) <-chan time.Time {
 }
 
 // fits returns nil if the nth token from now comes before until, else a refusal.
-func (b *TokenBucket) fits(n int, until, now time.Time) error {
+func (q *Queue) fits(n int, until, now time.Time) error {
 	if until.IsZero() {
 		return nil
 	}
-	wait, left := b.tokenIn(n, now), max(until.Sub(now), 0)
+	wait, left := q.source.In(n, now), max(until.Sub(now), 0)
 	if wait > left {
 		return &Error{Wait: wait, Patience: left}
 	}
@@ -56,84 +182,84 @@ func (b *TokenBucket) fits(n int, until, now time.Time) error {
 }
 
 // join puts a new waiter at the end of the queue, unless it would wait in vain.
-func (b *TokenBucket) join(until time.Time) (*waiter, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if err := b.fits(b.queue.Len()+1, until, time.Now()); err != nil {
+func (q *Queue) join(until time.Time) (*waiter, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if err := q.fits(q.waiting.Len()+1, until, time.Now()); err != nil {
 		return nil, err
 	}
 	w := &waiter{until: until, wake: make(chan struct{}, 1)}
-	w.place = b.queue.PushBack(w)
+	w.place = q.waiting.PushBack(w)
 	return w, nil
 }
 
 // delay returns how long w has to wait for its token: 0 if it is there, and
 // notYet if there are others in front. The error is a refusal.
-func (b *TokenBucket) delay(w *waiter) (time.Duration, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+func (q *Queue) delay(w *waiter) (time.Duration, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	if w.refused != nil {
 		return 0, w.refused
 	}
-	if b.queue.Front() != w.place {
+	if q.waiting.Front() != w.place {
 		return notYet, nil
 	}
-	return b.tokenIn(1, time.Now()), nil
+	return q.source.In(1, time.Now()), nil
 }
 
 // take takes a token for w and lets it go. It reports false if w has to look
 // again.
-func (b *TokenBucket) take(w *waiter) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.queue.Front() != w.place || !b.bucket.AllowN(time.Now(), 1) {
+func (q *Queue) take(w *waiter) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.waiting.Front() != w.place || !q.source.Take(time.Now()) {
 		return false
 	}
-	b.queue.Remove(w.place)
-	b.wakeHead()
+	q.waiting.Remove(w.place)
+	q.wakeHead()
 	return true
 }
 
 // refuse returns the refusal of a waiter that is overdue. Whoever tries again
 // starts at the end of the queue that w leaves.
-func (b *TokenBucket) refuse(w *waiter, patience time.Duration) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+func (q *Queue) refuse(w *waiter, patience time.Duration) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	if w.refused != nil {
 		return w.refused
 	}
-	return &Error{Wait: b.tokenIn(b.queue.Len(), time.Now()), Patience: patience}
+	return &Error{Wait: q.source.In(q.waiting.Len(), time.Now()), Patience: patience}
 }
 
 // refuseLate refuses all who can no longer be served in time, and so speeds up
 // those behind them.
-func (b *TokenBucket) refuseLate(now time.Time) {
+func (q *Queue) refuseLate(now time.Time) {
 	ahead := 0
-	for place := b.queue.Front(); place != nil; {
+	for place := q.waiting.Front(); place != nil; {
 		w := place.Value.(*waiter)
 		place = place.Next()
-		if w.refused = b.fits(ahead+1, w.until, now); w.refused == nil {
+		if w.refused = q.fits(ahead+1, w.until, now); w.refused == nil {
 			ahead++
 			continue
 		}
-		b.queue.Remove(w.place)
+		q.waiting.Remove(w.place)
 		w.lookAgain()
 	}
 }
 
 // leave takes w out of the queue, if it is still in it.
-func (b *TokenBucket) leave(w *waiter) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	head := b.queue.Front() == w.place
-	b.queue.Remove(w.place)
+func (q *Queue) leave(w *waiter) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	head := q.waiting.Front() == w.place
+	q.waiting.Remove(w.place)
 	if head {
-		b.wakeHead()
+		q.wakeHead()
 	}
 }
 
-func (b *TokenBucket) wakeHead() {
-	if head := b.queue.Front(); head != nil {
+func (q *Queue) wakeHead() {
+	if head := q.waiting.Front(); head != nil {
 		head.Value.(*waiter).lookAgain()
 	}
 }

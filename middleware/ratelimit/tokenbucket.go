@@ -1,11 +1,9 @@
 package ratelimit
 
 import (
-	"container/list"
 	"context"
 	"fmt"
 	"math"
-	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -23,9 +21,8 @@ import (
 // A TokenBucket is safe for concurrent use, and is to be shared where a quota
 // is. It has no goroutine.
 type TokenBucket struct {
-	mu     sync.Mutex
-	bucket *rate.Limiter // used with mu held, so that its clock never goes back
-	queue  list.List     // of *waiter
+	bucket *rate.Limiter
+	queue  *Queue
 }
 
 // New returns a full bucket of burst tokens that refills at limit. The burst is
@@ -35,7 +32,8 @@ func New(limit rate.Limit, burst int) *TokenBucket {
 	if err := validate("the rate", limit, burst); err != nil {
 		panic(err)
 	}
-	return &TokenBucket{bucket: rate.NewLimiter(limit, burstOr(limit, burst))}
+	bucket := rate.NewLimiter(limit, burstOr(limit, burst))
+	return &TokenBucket{bucket: bucket, queue: NewQueue(Bucket(bucket))}
 }
 
 // SetRate changes rate and burst, given as to [New], for those to come and for
@@ -48,16 +46,12 @@ func (b *TokenBucket) SetRate(limit rate.Limit, burst int) error {
 	if err := validate("the rate", limit, burst); err != nil {
 		return err
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	now := time.Now()
-	lower := limit < b.bucket.Limit()
-	b.bucket.SetLimitAt(now, limit)
-	b.bucket.SetBurstAt(now, burstOr(limit, burst))
-	if lower {
-		b.refuseLate(now)
-	}
-	b.wakeHead()
+	b.queue.Update(func(_ int, now time.Time) (later bool) {
+		later = limit < b.bucket.Limit()
+		b.bucket.SetLimitAt(now, limit)
+		b.bucket.SetBurstAt(now, burstOr(limit, burst))
+		return later
+	})
 	return nil
 }
 
@@ -74,90 +68,29 @@ func (b *TokenBucket) String() string {
 
 // Check returns the refusal that Wait would answer with at once, for a call
 // without a deadline. It takes no token.
-func (b *TokenBucket) Check(max time.Duration) error {
-	if max == 0 {
-		return nil
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	now := time.Now()
-	return b.fits(b.queue.Len()+1, patience(context.Background(), now, max), now)
-}
+func (b *TokenBucket) Check(max time.Duration) error { return b.queue.Check(max) }
 
 // Wait takes a token, and waits for it if it must, as [Limiter] says.
 func (b *TokenBucket) Wait(ctx context.Context, max time.Duration) error {
-	return b.WaitReady(ctx, max, func() error { return nil })
+	return b.queue.Wait(ctx, max)
 }
 
-// WaitReady is Wait, and calls ready before it queues and again before it takes
-// a token for which it had to queue. An error of ready ends the wait, and
-// leaves the token to whoever is next.
+// WaitReady is [Queue.WaitReady].
 func (b *TokenBucket) WaitReady(ctx context.Context, max time.Duration, ready func() error) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if err := ready(); err != nil {
-		return err
-	}
-	if b.takeFree() {
-		return nil
-	}
-	w, err := b.join(patience(ctx, time.Now(), max))
-	if err != nil {
-		return err
-	}
-	defer b.leave(w) // also when ready panics
-	return b.wait(ctx, w, max, ready)
+	return b.queue.WaitReady(ctx, max, ready)
 }
 
-// takeFree takes a token that nobody waits for.
-func (b *TokenBucket) takeFree() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.queue.Len() == 0 && b.bucket.AllowN(time.Now(), 1)
-}
+// Bucket returns l as a [Source]. While a Queue draws on it nobody else should,
+// or l's clock may go back.
+func Bucket(l *rate.Limiter) Source { return bucket{l} }
 
-// wait waits until w is at the head of the queue and there is a token, and
-// takes it.
-func (b *TokenBucket) wait(ctx context.Context, w *waiter, max time.Duration, ready func() error) error {
-	tooLong := overdue(max)
-	for {
-		delay, err := b.delay(w)
-		if err != nil {
-			return err
-		}
-		if delay == 0 {
-			if err := ready(); err != nil {
-				return err
-			}
-			if b.take(w) {
-				return nil
-			}
-			continue // a new rate came in between
-		}
-		var token <-chan time.Time // nil, which never comes, but for the head
-		if delay != notYet {
-			token = time.After(delay)
-		}
-		select {
-		case <-token:
-		case <-w.wake:
-		case <-tooLong:
-			return b.refuse(w, max)
-		case <-ctx.Done():
-		}
-		// Asked apart, as a token and the end of ctx may come together; the
-		// token is then for the next.
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-	}
-}
+type bucket struct{ *rate.Limiter }
 
-// tokenIn returns when the bucket will hold n tokens, if nobody takes any.
-func (b *TokenBucket) tokenIn(n int, now time.Time) time.Duration {
-	missing := float64(n) - b.bucket.TokensAt(now)
-	ns := missing / float64(b.bucket.Limit()) * float64(time.Second)
+func (b bucket) Take(now time.Time) bool { return b.AllowN(now, 1) }
+
+func (b bucket) In(n int, now time.Time) time.Duration {
+	missing := float64(n) - b.TokensAt(now)
+	ns := missing / float64(b.Limit()) * float64(time.Second)
 	switch {
 	case ns < 1: // AllowN gives out a token that is less than a nanosecond away
 		return 0
