@@ -1,0 +1,132 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// fetch fetches tokens while they are wanted. There is one at a time.
+func (l *Limiter) fetch() {
+	for {
+		n, wait, ok := l.next()
+		if !ok {
+			return
+		}
+		if wait > 0 {
+			l.sleep(wait)
+			continue
+		}
+		l.settle(n, l.ask(n))
+	}
+}
+
+// next returns how many tokens to ask for, and in how long. When ok is false,
+// the fetcher has ended.
+func (l *Limiter) next() (n int, wait time.Duration, ok bool) {
+	l.queue.Update(func(waiting int, now time.Time) bool {
+		t := l.tokens
+		if ok = !t.closed && t.worthAsking(waiting, now); ok {
+			n, wait = t.next(waiting, now)
+		} else {
+			t.fetching = false
+		}
+		return false
+	})
+	return n, wait, ok
+}
+
+func (l *Limiter) sleep(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-l.running.Done():
+	}
+}
+
+// settle puts an answer to use.
+func (l *Limiter) settle(n int, a answer) {
+	var fallback, recovered bool
+	var after time.Duration
+	l.queue.Update(func(_ int, now time.Time) (later bool) {
+		t := l.tokens
+		switch {
+		case t.closed:
+			return false
+		case a.err != nil:
+			fallback = t.lose(a.err, now)
+			return true
+		}
+		after, recovered = t.find(now)
+		return t.grant(n, a.granted, a.retry, now)
+	})
+	if fallback && l.o.OnFallback != nil {
+		l.o.OnFallback(a.err)
+	}
+	if recovered && l.o.OnRecover != nil {
+		l.o.OnRecover(after)
+	}
+}
+
+// answer is what Redis said: so many tokens, and when to ask for more.
+type answer struct {
+	granted int
+	retry   time.Duration
+	err     error
+}
+
+// ask asks Redis for up to n tokens. It returns in time, even where the client
+// does not: then there is no other call before that one has come back. Its
+// tokens are lost, which is the safe side.
+func (l *Limiter) ask(n int) answer {
+	late := fmt.Errorf("fleet: no answer from Redis in %v", l.o.Timeout)
+	ctx, cancel := context.WithTimeoutCause(l.running, l.o.Timeout, late)
+	select {
+	case l.calling <- struct{}{}:
+	case <-ctx.Done():
+		cancel()
+		return answer{err: fmt.Errorf("%w, and an earlier call has not come back", late)}
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		defer func() { <-l.calling }()
+		defer cancel()
+		answers <- l.call(ctx, n)
+	}()
+	select {
+	case a := <-answers:
+		if errors.Is(a.err, context.DeadlineExceeded) {
+			a.err = fmt.Errorf("%w (%w)", late, a.err)
+		}
+		return a
+	case <-ctx.Done():
+		return answer{err: context.Cause(ctx)}
+	}
+}
+
+// call takes n tokens, or what there is.
+//
+// It reckons that from the refusal of n. redis_rate's AllowAtMost gives what
+// there is at one go, but charges for the part of a token that it does not
+// give, which costs a fleet that is short of tokens some percents of its quota.
+func (l *Limiter) call(ctx context.Context, n int) answer {
+	granted, retry, err := l.store.allow(ctx, n)
+	if err != nil || granted {
+		return answer{granted: n, err: err}
+	}
+	each := time.Duration(float64(time.Second) / float64(l.o.Rate))
+	if retry.Seconds() > 2*float64(l.o.Burst)/float64(l.o.Rate)+1 {
+		return answer{err: fmt.Errorf("fleet: Redis has no token under %q for %v: its clock went back, or the key has been used with another Rate", l.o.Key, retry)}
+	}
+	missing := int(retry/each) + 1
+	if missing >= n {
+		return answer{retry: retry - time.Duration(n-1)*each}
+	}
+	granted, _, err = l.store.allow(ctx, n-missing)
+	if err != nil || !granted { // another was faster
+		return answer{err: err}
+	}
+	return answer{granted: n - missing}
+}
