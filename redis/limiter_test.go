@@ -112,7 +112,8 @@ func TestReplicasShareOneQuotaEvenlyAndUseAllOfIt(t *testing.T) {
 				assert.LessOrEqual(t, all.excess(float64(test.rate)), float64(o.Burst)+float64(test.rate)*lifetime.Seconds()+1)
 				for i := range each {
 					fair := float64(all.count()) / float64(test.replicas)
-					assert.InDelta(t, fair, each[i].count(), 0.25*fair, "replica %d", i)
+					chance := 0.15*fair + 4*math.Sqrt(fair) // who comes when is random
+					assert.InDelta(t, fair, each[i].count(), chance, "replica %d", i)
 				}
 				calls, grants := g.counts()
 				assert.LessOrEqual(t, float64(calls), test.asks*float64(all.count()))
@@ -234,6 +235,27 @@ func TestAWaitThatCannotEndInTimeIsRefusedAtOnce(t *testing.T) {
 	})
 }
 
+func TestRefusalsReckonWithWhatTheOthersTake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := LimiterOptions{Rate: 500}.withDefaults()
+		g := newGCRA(o)
+		var limiters []*Limiter
+		for range 10 {
+			l := newLimiter(o, g)
+			defer l.Close()
+			limiters = append(limiters, l)
+			defer hungry(t, l, 50, func() {})()
+		}
+		time.Sleep(10 * time.Second)
+		for _, l := range limiters { // each has 50 who wait, and gets 50 a second
+			after, ok := turret.RetryAfter(l.Check(200 * time.Millisecond))
+			require.True(t, ok)
+			assert.InDelta(t, 1, after.Seconds(), 0.7)
+			assert.NoError(t, l.Check(4*time.Second))
+		}
+	})
+}
+
 func TestCallersAreServedInTheOrderTheyCame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := LimiterOptions{Rate: 100, Burst: 10}.withDefaults()
@@ -306,7 +328,8 @@ func TestWithoutRedisTheLocalShareIsUsedAndThenRedisAgain(t *testing.T) {
 				synctest.Wait()
 				require.NoError(t, l.Err())
 				require.Len(t, found, 1)
-				assert.InDelta(t, 10.5, found[0].Seconds(), 0.6)
+				assert.Greater(t, found[0], 9800*time.Millisecond) // 10 s, but for how soon it was missed
+				assert.Less(t, found[0], 10*time.Second+maxProbe+200*time.Millisecond)
 				before = c.count()
 				time.Sleep(5 * time.Second)
 				stop()

@@ -204,10 +204,10 @@ func (t *tokens) grant(wanted, n int, retry time.Duration, now time.Time) (later
 	return true
 }
 
-// reckonSupply smooths over some ten answers.
+// reckonSupply smooths over some thirty answers, two seconds: each is down to luck.
 func (t *tokens) reckonSupply(n int, now time.Time) {
 	if elapsed := now.Sub(t.settled).Seconds(); t.scarce && elapsed > 0 {
-		t.supply += (float64(n)/elapsed - t.supply) / 10
+		t.supply += (float64(n)/elapsed - t.supply) / 30
 		t.supply = min(max(t.supply, t.rate/1000), t.rate)
 	}
 	t.scarce, t.settled = true, now
