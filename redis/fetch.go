@@ -83,16 +83,15 @@ type answer struct {
 func (l *Limiter) ask(n int) answer {
 	late := fmt.Errorf("fleet: no answer from Redis in %v", l.o.Timeout)
 	ctx, cancel := context.WithTimeoutCause(l.running, l.o.Timeout, late)
+	defer cancel()
 	select {
 	case l.calling <- struct{}{}:
 	case <-ctx.Done():
-		cancel()
 		return answer{err: fmt.Errorf("%w, and an earlier call has not come back", late)}
 	}
 	answers := make(chan answer, 1)
 	go func() {
 		defer func() { <-l.calling }()
-		defer cancel()
 		answers <- l.call(ctx, n)
 	}()
 	select {

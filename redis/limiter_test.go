@@ -206,9 +206,9 @@ func TestFetchedTokensExpire(t *testing.T) {
 			return n
 		}
 		l.queue.Update(func(_ int, now time.Time) bool { return l.tokens.grant(5, 5, 0, now) })
-		time.Sleep(lifetime - 1)
+		time.Sleep(lifetime - time.Millisecond)
 		require.GreaterOrEqual(t, held(), 5)
-		time.Sleep(1)
+		time.Sleep(time.Millisecond)
 		assert.Zero(t, held())
 	})
 }
