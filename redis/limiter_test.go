@@ -104,7 +104,7 @@ func TestReplicasShareOneQuotaEvenlyAndUseAllOfIt(t *testing.T) {
 					stops = append(stops, hungry(t, l, 50, func() { all.add(); each[i].add() }))
 				}
 				const seconds = 60
-				time.Sleep(seconds * time.Second)
+				<-time.After(seconds * time.Second)
 				for _, stop := range stops {
 					stop()
 				}
@@ -138,7 +138,7 @@ func TestAReplicaThatWantsLittleGetsIt(t *testing.T) {
 		start := time.Now()
 		for range 100 {
 			require.NoError(t, quiet.Wait(context.Background(), 500*time.Millisecond))
-			time.Sleep(100 * time.Millisecond)
+			<-time.After(100 * time.Millisecond)
 		}
 		elapsed := time.Since(start).Seconds()
 		stop()
@@ -154,7 +154,7 @@ func TestRedisIsAskedFarLessThanOnceACall(t *testing.T) {
 		defer l.Close()
 		for range 4000 { // 400 a second, 10 s
 			require.NoError(t, l.Wait(context.Background(), 0))
-			time.Sleep(2500 * time.Microsecond)
+			<-time.After(2500 * time.Microsecond)
 		}
 		calls, grants := g.counts()
 		assert.Less(t, calls, 4000/10)
@@ -170,7 +170,7 @@ func TestRareCallsFetchOneTokenEach(t *testing.T) {
 		defer l.Close()
 		for range 20 {
 			require.NoError(t, l.Wait(context.Background(), ratelimit.NoWait))
-			time.Sleep(time.Second)
+			<-time.After(time.Second)
 		}
 		calls, grants := g.counts()
 		assert.Equal(t, 20, calls)
@@ -192,7 +192,7 @@ func TestFetchedTokensExpire(t *testing.T) {
 		synctest.Wait()
 		cancel() // while Redis is asked for five
 		wg.Wait()
-		time.Sleep(lifetime - time.Millisecond)
+		<-time.After(lifetime - time.Millisecond)
 		_, granted := g.counts()
 		require.Positive(t, granted)
 		assert.NoError(t, l.Check(ratelimit.NoWait))
@@ -207,9 +207,9 @@ func TestFetchedTokensExpire(t *testing.T) {
 			return n
 		}
 		l.queue.Update(func(_ int, now time.Time) bool { return l.tokens.grant(5, 5, 0, now) })
-		time.Sleep(lifetime - time.Millisecond)
+		<-time.After(lifetime - time.Millisecond)
 		require.GreaterOrEqual(t, held(), 5)
-		time.Sleep(time.Millisecond)
+		<-time.After(time.Millisecond)
 		assert.Zero(t, held())
 	})
 }
@@ -254,7 +254,7 @@ func TestRefusalsReckonWithWhatTheOthersTake(t *testing.T) {
 			limiters = append(limiters, l)
 			defer hungry(t, l, 50, func() {})()
 		}
-		time.Sleep(10 * time.Second)
+		<-time.After(10 * time.Second)
 		for _, l := range limiters { // each has 50 who wait, and gets 50 a second
 			after, ok := turret.RetryAfter(l.Check(200 * time.Millisecond))
 			require.True(t, ok)
@@ -317,12 +317,12 @@ func TestWithoutRedisTheLocalShareIsUsedAndThenRedisAgain(t *testing.T) {
 				defer l.Close()
 				var c tally
 				stop := hungry(t, l, 50, c.add)
-				time.Sleep(5 * time.Second)
+				<-time.After(5 * time.Second)
 				require.NoError(t, l.Err())
 
 				g.set(ill.set)
 				before := c.count()
-				time.Sleep(10 * time.Second)
+				<-time.After(10 * time.Second)
 				synctest.Wait()
 				require.ErrorContains(t, l.Err(), ill.says)
 				got := float64(c.count() - before)
@@ -337,14 +337,14 @@ func TestWithoutRedisTheLocalShareIsUsedAndThenRedisAgain(t *testing.T) {
 					}
 					g.err, g.hangs, g.deaf, g.roundTrip, g.tat = nil, false, false, time.Millisecond, time.Time{}
 				})
-				time.Sleep(maxProbe + time.Second)
+				<-time.After(maxProbe + time.Second)
 				synctest.Wait()
 				require.NoError(t, l.Err())
 				require.Len(t, found, 1)
 				assert.Greater(t, found[0], 9800*time.Millisecond) // 10 s, but for how soon it was missed
 				assert.Less(t, found[0], 10*time.Second+maxProbe+200*time.Millisecond)
 				before = c.count()
-				time.Sleep(5 * time.Second)
+				<-time.After(5 * time.Second)
 				stop()
 				assert.InDelta(t, 500*5, c.count()-before, 100)
 				assert.Len(t, lost, 1)

@@ -200,7 +200,7 @@ func TestAClientThatStallsIsHungUpOnAndOneThatIsIdleIsNot(t *testing.T) {
 				}()
 				_, err := client.Write(send)
 				require.NoError(t, err)
-				time.Sleep(patience - 1) // in a bubble
+				<-time.After(patience - 1) // in a bubble
 				synctest.Wait()
 				select {
 				case <-ended:
@@ -214,7 +214,7 @@ func TestAClientThatStallsIsHungUpOnAndOneThatIsIdleIsNot(t *testing.T) {
 				}
 				for range 2 {
 					require.Equal(t, []byte{12, 0, 0, 0, 0}, exchange(t, client, []byte{11}))
-					time.Sleep(24 * time.Hour)
+					<-time.After(24 * time.Hour)
 				}
 				require.NoError(t, client.Close())
 				<-ended
