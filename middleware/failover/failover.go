@@ -5,7 +5,7 @@
 // Rejected. A Permanent error is an answer and ends the call, and Canceled means
 // that nobody waits for one any more. Where an ailing home is followed by a
 // replica whose answer is Permanent, the error's class is still home's: it may
-// know better when it is well.
+// know better when it is well. A home that is away, as below, has no say.
 //
 // # An ailing home
 //
