@@ -55,22 +55,17 @@ func anyReady(replicas []any) error {
 // state, so that a test can pin the order of a stack.
 func Describe(svc any) string {
 	var b strings.Builder
-	describe(&b, svc, 0)
+	describe(&b, Inspect(svc), 0)
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-func describe(b *strings.Builder, svc any, depth int) {
-	line := fmt.Sprintf("%T", itself(svc))
-	if s, ok := itself(svc).(fmt.Stringer); ok {
-		line = s.String()
-	}
-	fmt.Fprintf(b, "%s%s\n", strings.Repeat("  ", depth), line)
-	below := unwrap(svc)
-	if len(below) > 1 {
+func describe(b *strings.Builder, n Node, depth int) {
+	fmt.Fprintf(b, "%s%s\n", strings.Repeat("  ", depth), n.Line)
+	if len(n.Below) > 1 {
 		depth++
 	}
-	for _, s := range below {
-		describe(b, s, depth)
+	for _, below := range n.Below {
+		describe(b, below, depth)
 	}
 }
 
@@ -87,6 +82,9 @@ func Close(svc any) error {
 func closeAll(svc any, done map[any]bool) error {
 	if _, ok := svc.(owned); ok {
 		return nil
+	}
+	if n, ok := svc.(named); ok { // the same service may have two names
+		return closeAll(n.svc, done)
 	}
 	if reflect.ValueOf(svc).Comparable() {
 		if done[svc] {

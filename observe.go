@@ -1,0 +1,88 @@
+package turret
+
+import (
+	"context"
+	"time"
+)
+
+// Event is something that a layer did about a call, and that neither its caller
+// nor the service below sees: it called again, refused, or went elsewhere.
+//
+//	Layer        Kinds                           what else there is
+//	retry        retry                           Count, Err, Delay
+//	hedge        hedge, win                      Count, Delay
+//	failover     next                            Err, From, To
+//	breaker      refuse; change                  Err; From, To
+//	ratelimit    refuse; wait                    Err, Delay; Delay
+//	concurrency  refuse; wait                    Err, Delay; Delay
+//	adaptive     refuse; wait                    Err, Delay; Delay
+//	buffer       refuse                          Err
+//	throttle     refuse                          Err
+//	loadshed     refuse                          Err
+//	filter       refuse                          Err
+//	balance      refuse; change                  Err; Name, From, To
+//	fallback     fall back                       Err
+//	coalesce     join
+//	reconnect    connect; break                  Err
+//	recovery     panic                           Err
+//	chaos        fault                           Err
+//
+// It holds nothing of the request or the response, except for what the service
+// put in its error.
+type Event struct {
+	Layer string        // which layer did it: the name of its package
+	Kind  EventKind     // what it did
+	Name  string        // whom it concerns, where a layer has several below, or a name
+	Count int           // which attempt has failed, or which hedge this is
+	Delay time.Duration // how long the call waited for it, or will
+	Err   error         // why, where an error was the reason
+	From  string        // a state, or a replica
+	To    string
+}
+
+// EventKind is what a layer did about a call.
+type EventKind string
+
+// The kinds of the layers here. One of your own may have its own.
+const (
+	EventRetry    EventKind = "retry"     // it will call again after Delay
+	EventHedge    EventKind = "hedge"     // it called once more beside the first
+	EventWin      EventKind = "win"       // the answer is that of a hedge
+	EventNext     EventKind = "next"      // it goes on to the next replica
+	EventRefuse   EventKind = "refuse"    // it did not make the call
+	EventWait     EventKind = "wait"      // it held the call up
+	EventChange   EventKind = "change"    // this call made it change its state
+	EventFallBack EventKind = "fall back" // it answered from elsewhere
+	EventJoin     EventKind = "join"      // the call shares one that is under way
+	EventConnect  EventKind = "connect"   // it tried to make its service
+	EventBreak    EventKind = "break"     // it gave its service up
+	EventPanic    EventKind = "panic"     // it made an error of a panic
+	EventFault    EventKind = "fault"     // it failed the call on purpose
+)
+
+// WithObserver returns ctx for calls whose events observe is to be told of, as
+// are the observers that ctx has already. Telemetry uses it; see [Report].
+//
+// Observe is called by the layers, in the goroutine of the call, and by several
+// at a time where calls are made at once. It is to be quick, and not to block.
+func WithObserver(ctx context.Context, observe func(ctx context.Context, e Event)) context.Context {
+	outer, _ := ctx.Value(observerKey{}).(*observer)
+	return context.WithValue(ctx, observerKey{}, &observer{observe, outer})
+}
+
+// Report tells the observers of ctx what a layer did, the innermost first. It is
+// for layers, and costs a look into ctx where nobody observes: layers report
+// what is rare, and not that a call went well.
+func Report(ctx context.Context, e Event) {
+	o, _ := ctx.Value(observerKey{}).(*observer)
+	for ; o != nil; o = o.outer {
+		o.observe(ctx, e)
+	}
+}
+
+type observerKey struct{}
+
+type observer struct {
+	observe func(context.Context, Event)
+	outer   *observer
+}
