@@ -10,6 +10,7 @@ import (
 	"github.com/turretgo/turret"
 	"github.com/turretgo/turret/middleware/breaker"
 	"github.com/turretgo/turret/middleware/retry"
+	"github.com/turretgo/turret/middleware/stats"
 	"github.com/turretgo/turret/middleware/timeout"
 )
 
@@ -37,10 +38,11 @@ func (b Builder) Build(ctx context.Context) (*Signer, error) {
 		}
 		return nil, err
 	}
-	service := b.assemble(key, replicas)
+	service, calls := b.assemble(key, replicas), stats.NewRecorder()
 	return &Signer{stack: &stack{
 		resolver:      newResolver(key),
-		service:       service,
+		service:       stats.Layer[Request, Response](stats.Options{Recorder: calls})(service),
+		calls:         calls,
 		below:         []any{turret.Owned(service)},
 		wantsMessages: takesMessages(key),
 	}}, nil

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"github.com/turretgo/turret"
+	"github.com/turretgo/turret/middleware/stats"
 )
 
 // Signer is a key and the stack around it, as a [crypto.Signer]. [Builder.Build]
@@ -28,6 +29,7 @@ type Signer struct {
 type stack struct {
 	resolver
 	service       Service
+	calls         *stats.Recorder
 	below         []any
 	wantsMessages bool // the key hashes by itself
 
@@ -122,6 +124,11 @@ func ended(ctx context.Context) error {
 	}
 	return ctx.Err()
 }
+
+// Stats returns the account of the calls that reached the stack, all copies' of s
+// together: what their callers saw. Each replica's key has one of its own, of
+// what the key said; see [stats.Of].
+func (s *Signer) Stats() stats.Snapshot { return s.calls.Snapshot() }
 
 // Close closes what the stack and the key hold, once and for all copies. From
 // then on signing is ErrClosed; what is under way goes on as the key lets it.

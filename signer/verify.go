@@ -29,7 +29,14 @@ func presenceLayer(pub crypto.PublicKey) Layer {
 }
 
 func checkLayer(name string, pub crypto.PublicKey, check func(crypto.PublicKey, Request, []byte) error) Layer {
-	return turret.LayerFunc(name, func(ctx context.Context, req Request, next Service) (Response, error) {
+	return func(key Service) Service {
+		checked := turret.LayerFunc(name, checking(pub, check))(key)
+		return newCounted(name, checked, key)
+	}
+}
+
+func checking(pub crypto.PublicKey, check func(crypto.PublicKey, Request, []byte) error) func(context.Context, Request, Service) (Response, error) {
+	return func(ctx context.Context, req Request, next Service) (Response, error) {
 		if err := checkRequest(pub, req); err != nil {
 			return Response{}, err
 		}
@@ -47,7 +54,7 @@ func checkLayer(name string, pub crypto.PublicKey, check func(crypto.PublicKey, 
 			}
 		}
 		return resp, nil
-	})
+	}
 }
 
 // checkRequest returns an [*Error] for what no Signer asks, so that a layer above
