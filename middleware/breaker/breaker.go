@@ -15,11 +15,13 @@
 // failures open the breaker, for 60 seconds, and one probe decides. A
 // ReadyToTrip that looks at totals or at a ratio needs an Interval, for without
 // one nothing is forgotten while the breaker is closed. It is called under
-// gobreaker's lock, so it must not call through the breaker, or ask its Counts.
+// gobreaker's lock, so it must not call through the breaker, or ask its Counts
+// or what [turret.Inspect] shows of it.
 //
 // OnStateChange is called by the calls that change the state, one change at a
 // time and in order, and may ask the breaker anything or call through it. What
-// changes meanwhile is told afterwards and holds up no other call.
+// changes meanwhile is told afterwards and holds up no other call. Observers of
+// the call that tells a change ([turret.WithObserver]) hear of it next.
 //
 // IsSuccessful and IsExcluded are refused by [Validate]: errors say once, for
 // all layers, what they mean.
@@ -115,15 +117,8 @@ func (b *Breaker) Name() string { return b.name }
 // half-open from the first call that finds it. State may be called from
 // anywhere, also from OnStateChange and ReadyToTrip.
 func (b *Breaker) State() gobreaker.State {
-	p := b.phase.Load()
-	switch {
-	case p == nil:
-		return gobreaker.StateClosed
-	case p.isOpen():
-		return gobreaker.StateOpen
-	default:
-		return gobreaker.StateHalfOpen
-	}
+	state, _ := b.now()
+	return state
 }
 
 // Counts returns what was counted in the present state and Interval.

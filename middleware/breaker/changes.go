@@ -1,13 +1,17 @@
 package breaker
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 
 	"github.com/sony/gobreaker/v2"
+
+	"github.com/turretgo/turret"
 )
 
-// changes hands changes of state to Settings.OnStateChange.
+// changes hands changes of state to Settings.OnStateChange, and to the observers
+// of the call that delivers them.
 //
 // Gobreaker would call it under its lock, where asking the breaker anything
 // deadlocks. Here changes queue up in gobreaker's order, and the call that made
@@ -28,9 +32,6 @@ type change struct{ from, to gobreaker.State }
 
 // add queues a change. It is called under gobreaker's lock.
 func (c *changes) add(from, to gobreaker.State) {
-	if c.notify == nil {
-		return
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.queue = append(c.queue, change{from, to})
@@ -38,13 +39,13 @@ func (c *changes) add(from, to gobreaker.State) {
 }
 
 // deliver empties the queue, unless another goroutine is at it.
-func (c *changes) deliver() {
+func (c *changes) deliver(ctx context.Context) {
 	if c.waiting.Load() {
-		c.drain()
+		c.drain(ctx)
 	}
 }
 
-func (c *changes) drain() {
+func (c *changes) drain(ctx context.Context) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.delivering {
@@ -56,14 +57,23 @@ func (c *changes) drain() {
 		first := c.queue[0]
 		c.queue = c.queue[1:]
 		c.waiting.Store(len(c.queue) > 0)
-		c.tell(first)
+		c.tell(ctx, first)
 	}
 }
 
-// tell calls OnStateChange unlocked. Should that panic, the lock is held again
-// on the way up, and the next call delivers the rest.
-func (c *changes) tell(ch change) {
+// tell calls OnStateChange and the observers unlocked. Should one panic, the lock
+// is held again on the way up, and the next call delivers the rest.
+func (c *changes) tell(ctx context.Context, ch change) {
 	c.mu.Unlock()
 	defer c.mu.Lock()
-	c.notify(c.name, ch.from, ch.to)
+	if c.notify != nil {
+		c.notify(c.name, ch.from, ch.to)
+	}
+	turret.Report(ctx, turret.Event{
+		Layer: "breaker",
+		Kind:  turret.EventChange,
+		Name:  c.name,
+		From:  ch.from.String(),
+		To:    ch.to.String(),
+	})
 }

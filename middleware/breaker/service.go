@@ -22,11 +22,11 @@ func newService[Req, Resp any](b *Breaker, next turret.Service[Req, Resp]) *serv
 // a closure on the heap for every call.
 func (s *service[Req, Resp]) Call(ctx context.Context, req Req) (resp Resp, err error) {
 	var at stage
-	defer at.afterExecute(&s.breaker.changes)
+	defer at.afterExecute(ctx, &s.breaker.changes)
 	_, refused := s.breaker.gobreaker.Execute(func() (none struct{}, result error) {
 		at = underWay
 		defer at.insideExecute()
-		s.breaker.changes.deliver() // half-open is told before the probe, not after it
+		s.breaker.changes.deliver(ctx) // half-open is told before the probe, not after it
 		resp, err = s.next.Call(ctx, req)
 		at = returned
 		if err != nil {
@@ -35,7 +35,9 @@ func (s *service[Req, Resp]) Call(ctx context.Context, req Req) (resp Resp, err 
 		return none, result
 	})
 	if at == notAdmitted {
-		return resp, s.breaker.refusal(stateThat(refused))
+		err = s.breaker.refusal(stateThat(refused))
+		turret.Report(ctx, turret.Event{Layer: "breaker", Kind: turret.EventRefuse, Name: s.breaker.name, Err: err})
+		return resp, err
 	}
 	return resp, err
 }

@@ -1,6 +1,9 @@
 package breaker
 
-import "errors"
+import (
+	"context"
+	"errors"
+)
 
 // stage is how far a call got in gobreaker's Execute.
 //
@@ -35,9 +38,9 @@ func (at *stage) insideExecute() {
 // afterExecute, deferred around it, takes that panic back, upon which the runtime
 // goes on with the Goexit. However the call ended, gobreaker holds no lock now,
 // and changes of state can be delivered.
-func (at *stage) afterExecute(changes *changes) {
+func (at *stage) afterExecute(ctx context.Context, changes *changes) {
 	if *at == exiting {
 		_ = recover()
 	}
-	changes.deliver()
+	changes.deliver(ctx)
 }
