@@ -24,6 +24,13 @@ import (
 //	// Observe learns what became of a call that was let through. Err is nil
 //	// for a success; turret.Outcome(ctx, err) says what it means otherwise.
 //	Observe(ctx context.Context, err error)
+//
+//	// State makes it a [turret.Stater]. The attributes of its group are the
+//	// layer's.
+//	State() slog.Attr
+//
+// Layer reports refusals to the call's observers. That a call was held up, who
+// holds it up reports, with a turret.EventWait of Layer "ratelimit"; a [Queue] does.
 type Limiter interface {
 	// Wait returns nil once the caller may make one call, which it has then
 	// been counted for.

@@ -6,6 +6,8 @@ import (
 	"math"
 	"sync"
 	"time"
+
+	"github.com/turretgo/turret"
 )
 
 // Source is where a [Queue]'s tokens come from. The Queue calls its methods one
@@ -70,7 +72,8 @@ func (q *Queue) Wait(ctx context.Context, max time.Duration) error {
 
 // WaitReady is Wait, and calls ready before it queues and again before it takes
 // a token for which it had to queue. An error of ready ends the wait, and
-// leaves the token to whoever is next.
+// leaves the token to whoever is next. How long a call was in the queue, the
+// observers of ctx are told, whatever came of it.
 func (q *Queue) WaitReady(ctx context.Context, max time.Duration, ready func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -81,12 +84,18 @@ func (q *Queue) WaitReady(ctx context.Context, max time.Duration, ready func() e
 	if q.takeFree() {
 		return nil
 	}
-	w, err := q.join(patience(ctx, time.Now(), max))
+	start := time.Now()
+	w, err := q.join(patience(ctx, start, max))
 	if err != nil {
 		return err
 	}
+	defer reportWait(ctx, start)
 	defer q.leave(w) // also when ready panics
 	return q.wait(ctx, w, max, ready)
+}
+
+func reportWait(ctx context.Context, start time.Time) {
+	turret.Report(ctx, turret.Event{Layer: "ratelimit", Kind: turret.EventWait, Delay: time.Since(start)})
 }
 
 // takeFree takes a token that nobody waits for.

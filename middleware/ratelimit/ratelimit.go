@@ -74,6 +74,7 @@ type service[Req, Resp any] struct {
 
 func (s *service[Req, Resp]) Call(ctx context.Context, req Req) (Resp, error) {
 	if err := s.wait(ctx); err != nil {
+		refused(ctx, err)
 		var none Resp
 		return none, err
 	}
@@ -93,6 +94,14 @@ func (s *service[Req, Resp]) wait(ctx context.Context) error {
 	err := s.limiter.WaitReady(ctx, s.maxWait, s.ready)
 	s.onWait(ctx, Wait{time.Since(start), err})
 	return err
+}
+
+// refused reports that a call was refused with err, unless it is its caller that
+// has gone.
+func refused(ctx context.Context, err error) {
+	if turret.Outcome(ctx, err) != turret.Canceled {
+		turret.Report(ctx, turret.Event{Layer: "ratelimit", Kind: turret.EventRefuse, Err: err})
+	}
 }
 
 // Ready says whether a call without a deadline would be let in now: it would
