@@ -69,23 +69,30 @@ type service[Req, Resp any] struct {
 }
 
 func (s *service[Req, Resp]) Call(ctx context.Context, req Req) (Resp, error) {
-	if err := s.wait(ctx); err != nil {
+	waited, err := s.limit.acquire(ctx, s.maxQueue, s.maxWait)
+	if err != nil {
+		s.tell(ctx, Wait{waited, err})
 		var none Resp
 		return none, err
 	}
 	defer s.limit.release()
+	if waited > 0 || s.onWait != nil {
+		s.tell(ctx, Wait{waited, nil})
+	}
 	return s.next.Call(ctx, req)
 }
 
-// wait gets the call a place.
-func (s *service[Req, Resp]) wait(ctx context.Context) error {
-	if s.onWait == nil {
-		return s.limit.acquire(ctx, s.maxQueue, s.maxWait)
+// tell tells OnWait and the call's observers how it got its place, or did not.
+func (s *service[Req, Resp]) tell(ctx context.Context, w Wait) {
+	if s.onWait != nil {
+		s.onWait(ctx, w)
 	}
-	start := time.Now()
-	err := s.limit.acquire(ctx, s.maxQueue, s.maxWait)
-	s.onWait(ctx, Wait{time.Since(start), err})
-	return err
+	if w.Waited > 0 {
+		turret.Report(ctx, turret.Event{Layer: "concurrency", Kind: turret.EventWait, Delay: w.Waited})
+	}
+	if w.Err != nil && turret.Outcome(ctx, w.Err) != turret.Canceled {
+		turret.Report(ctx, turret.Event{Layer: "concurrency", Kind: turret.EventRefuse, Err: w.Err})
+	}
 }
 
 // Ready says whether a call made now would find a place, be it in the queue.

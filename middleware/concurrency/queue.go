@@ -13,19 +13,21 @@ type waiter struct {
 	admitted chan struct{} // closed when it has been given a place, under the lock
 }
 
-// acquire takes a place, and waits for it if it must.
-func (l *Limit) acquire(ctx context.Context, maxQueue int, maxWait time.Duration) error {
+// acquire takes a place, and waits for it if it must. It returns how long that was.
+func (l *Limit) acquire(ctx context.Context, maxQueue int, maxWait time.Duration) (waited time.Duration, err error) {
 	if err := ctx.Err(); err != nil {
-		return err
+		return 0, err
 	}
 	if l.take() {
-		return nil
+		return 0, nil
 	}
 	w, err := l.join(maxQueue)
 	if w == nil {
-		return err
+		return 0, err
 	}
-	return l.wait(ctx, w, maxWait)
+	start := time.Now()
+	err = l.wait(ctx, w, maxWait)
+	return time.Since(start), err
 }
 
 // join puts a new waiter at the end of the queue. The waiter is nil if there is
