@@ -54,6 +54,7 @@ package adaptive
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/turretgo/turret"
 )
@@ -96,14 +97,29 @@ func newService[Req, Resp any](l *Limit, next turret.Service[Req, Resp]) *servic
 }
 
 func (s *service[Req, Resp]) Call(ctx context.Context, req Req) (resp Resp, err error) {
-	if err := s.limit.acquire(ctx, s.ready); err != nil {
+	waited, err := s.limit.acquire(ctx, s.ready)
+	if err != nil {
+		report(ctx, waited, err)
 		return resp, err
 	}
 	began, says := s.limit.now(), nothing // which is what a panic says, or a Goexit
 	defer func() { s.limit.end(began, says) }()
+	if waited > 0 {
+		report(ctx, waited, nil)
+	}
 	resp, err = s.next.Call(ctx, req)
 	says = judge(ctx, err)
 	return resp, err
+}
+
+// report tells the call's observers of its wait, and of its refusal with err.
+func report(ctx context.Context, waited time.Duration, err error) {
+	if waited > 0 {
+		turret.Report(ctx, turret.Event{Layer: "adaptive", Kind: turret.EventWait, Delay: waited})
+	}
+	if err != nil && turret.Outcome(ctx, err) != turret.Canceled {
+		turret.Report(ctx, turret.Event{Layer: "adaptive", Kind: turret.EventRefuse, Err: err})
+	}
 }
 
 // Ready says whether a call would be let in now, or may wait for it.

@@ -26,6 +26,7 @@ type Limit struct {
 	window    window
 	windowEnd atomic.Int64 // the earliest, as now has it
 	latency   atomic.Int64 // mean of the last window, in ns; 0 while unknown
+	unloaded  atomic.Int64 // the estimator's, likewise
 
 	closing   atomic.Bool // held by the call that ends a window; guards estimator
 	estimator estimator
@@ -136,6 +137,7 @@ func (l *Limit) adjust(now time.Duration) (limit int, why Reason, latency time.D
 	seen := l.window.read()
 	limit, why = l.estimator.next(seen)
 	l.limit.Store(int64(limit))
+	l.unloaded.Store(int64(l.estimator.unloaded))
 	l.window.reset(l.inFlight.Load(), l.estimator.outlier())
 	l.windowEnd.Store(int64(now + l.o.Window))
 	if seen.answers > 0 {

@@ -11,8 +11,10 @@ import (
 func TestAFreePermitIsForThoseThatWait(t *testing.T) {
 	l := New(Options{MaxQueue: NoQueue})
 	l.waiting.Store(1)
-	require.ErrorIs(t, l.acquire(t.Context(), nil), ErrLimited)
+	_, err := l.acquire(t.Context(), nil)
+	require.ErrorIs(t, err, ErrLimited)
 	require.ErrorIs(t, l.ready(), ErrLimited)
 	l.waiting.Store(0)
-	require.NoError(t, l.acquire(t.Context(), nil))
+	_, err = l.acquire(t.Context(), nil)
+	require.NoError(t, err)
 }

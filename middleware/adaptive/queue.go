@@ -12,20 +12,23 @@ type waiter struct {
 
 // acquire takes a permit, and waits for it if it must and may. It asks ready
 // before it queues: whoever would be refused below need not wait for that.
-func (l *Limit) acquire(ctx context.Context, ready func() error) error {
+// It returns how long that was.
+func (l *Limit) acquire(ctx context.Context, ready func() error) (waited time.Duration, err error) {
 	if err := ctx.Err(); err != nil {
-		return err
+		return 0, err
 	}
 	if l.waiting.Load() == 0 && l.take() {
-		return nil
+		return 0, nil
 	}
 	if l.o.MaxQueue == NoQueue {
-		return l.refusal(0)
+		return 0, l.refusal(0)
 	}
 	if err := ready(); err != nil {
-		return err
+		return 0, err
 	}
-	return l.wait(ctx)
+	start := time.Now()
+	err = l.wait(ctx)
+	return time.Since(start), err
 }
 
 func (l *Limit) wait(ctx context.Context) error {
