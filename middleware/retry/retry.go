@@ -91,6 +91,7 @@ func (s *service[Req, Resp]) goOn(ctx context.Context, t Try[Req, Resp]) (Resp, 
 		if s.onRetry != nil {
 			s.onRetry(ctx, Event{attempt, t.Err, class, delay})
 		}
+		turret.Report(ctx, turret.Event{Layer: "retry", Kind: turret.EventRetry, Count: attempt, Err: t.Err, Delay: delay})
 		if err := wait(ctx, delay); err != nil {
 			return t.Response, failed.end(t.Err, turret.Canceled, err)
 		}
