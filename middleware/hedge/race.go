@@ -70,9 +70,7 @@ func (r *race[Req, Resp]) hedge() (more bool) {
 	if r.idle > 0 || len(r.results) > 0 || r.ctx.Err() != nil || !r.Budget.Withdraw() {
 		return false
 	}
-	if r.OnHedge != nil {
-		r.OnHedge(r.ctx, Event{r.sent, time.Since(r.start)})
-	}
+	r.tell(r.OnHedge, turret.EventHedge, Event{r.sent, time.Since(r.start)})
 	r.send()
 	return r.sent <= r.MaxHedges && fits(r.ctx, r.delay)
 }
@@ -90,10 +88,16 @@ func (r *race[Req, Resp]) won(res result[Resp]) {
 			// and a hedge's time, and one percentile would push up the next.
 			r.took(r.delay)
 		}
-		if r.OnWin != nil {
-			r.OnWin(r.ctx, Event{res.call, took})
-		}
+		r.tell(r.OnWin, turret.EventWin, Event{res.call, took})
 	}
+}
+
+// tell tells a hook, which may be nil, and the call's observers.
+func (r *race[Req, Resp]) tell(hook func(context.Context, Event), kind turret.EventKind, e Event) {
+	if hook != nil {
+		hook(r.ctx, e)
+	}
+	turret.Report(r.ctx, turret.Event{Layer: "hedge", Kind: kind, Count: e.Hedge, Delay: e.After})
 }
 
 // lost takes in an error, and reports whether it ends the race.
