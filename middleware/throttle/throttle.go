@@ -87,6 +87,7 @@ type service[Req, Resp any] struct {
 
 func (s *service[Req, Resp]) Call(ctx context.Context, req Req) (Resp, error) {
 	if err := s.refuse(); err != nil {
+		turret.Report(ctx, turret.Event{Layer: "throttle", Kind: turret.EventRefuse, Err: err})
 		var none Resp
 		return none, err
 	}
