@@ -93,8 +93,10 @@ type service[Req, Resp any] struct {
 
 func (s *service[Req, Resp]) Call(ctx context.Context, req Req) (Resp, error) {
 	if err := s.overload(ctx); err != nil {
+		err = &Error{err}
+		turret.Report(ctx, turret.Event{Layer: "loadshed", Kind: turret.EventRefuse, Err: err})
 		var none Resp
-		return none, &Error{err}
+		return none, err
 	}
 	return s.next.Call(ctx, req)
 }
