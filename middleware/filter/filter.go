@@ -73,14 +73,23 @@ type service[Req, Resp any] struct {
 func (s *service[Req, Resp]) Call(ctx context.Context, req Req) (Resp, error) {
 	req, err := s.check(ctx, req)
 	if err != nil {
+		err = refusal(ctx, err)
+		report(ctx, err)
 		var none Resp
-		return none, refusal(ctx, err)
+		return none, err
 	}
 	return s.next.Call(ctx, req)
 }
 
 func (s *service[Req, Resp]) String() string { return "filter" }
 func (s *service[Req, Resp]) Unwrap() []any  { return s.below }
+
+// report tells the call's observers of a refusal. That the caller has gone is none.
+func report(ctx context.Context, err error) {
+	if refusal, ok := err.(*Error); ok {
+		turret.Report(ctx, turret.Event{Layer: "filter", Kind: turret.EventRefuse, Err: refusal})
+	}
+}
 
 // refusal is the error of a call whose request the predicate refused with err.
 func refusal(ctx context.Context, err error) error {
