@@ -93,6 +93,7 @@ func (s *service[Req, Resp]) Call(ctx context.Context, req Req) (Resp, error) {
 	if s.o.OnFallback != nil {
 		s.o.OnFallback(ctx, Event{err, class})
 	}
+	turret.Report(ctx, turret.Event{Layer: "fallback", Kind: turret.EventFallBack, Err: err})
 	resp, second := s.o.Service.Call(ctx, req)
 	if second == nil {
 		return resp, nil
