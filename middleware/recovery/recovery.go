@@ -76,9 +76,13 @@ func (s *service[Req, Resp]) Call(ctx context.Context, req Req) (resp Resp, err 
 // GODEBUG=panicnil=1, which must not pass for a success.
 func (s *service[Req, Resp]) caught(ctx context.Context, value any) error {
 	e := newError(value)
-	if value != nil && s.onPanic != nil {
+	if value == nil {
+		return e
+	}
+	if s.onPanic != nil {
 		s.onPanic(ctx, e)
 	}
+	turret.Report(ctx, turret.Event{Layer: "recovery", Kind: turret.EventPanic, Err: e})
 	return e
 }
 
