@@ -59,11 +59,14 @@ func (s *service[Req, Resp]) Call(ctx context.Context, req Req) (resp Resp, err 
 	}
 	switch fault {
 	case fails:
+		report(ctx, "error", s.o.Err)
 		return resp, s.o.Err
 	case hangs:
+		report(ctx, "hang", nil)
 		<-ctx.Done()
 		return resp, ctx.Err()
 	case panics:
+		report(ctx, "panic", ErrPanic)
 		panic(ErrPanic)
 	}
 	return s.next.Call(ctx, req)
@@ -71,6 +74,11 @@ func (s *service[Req, Resp]) Call(ctx context.Context, req Req) (resp Resp, err 
 
 func (s *service[Req, Resp]) String() string { return s.o.String() }
 func (s *service[Req, Resp]) Unwrap() []any  { return s.below }
+
+// report tells the call's observers which fault befalls it.
+func report(ctx context.Context, name string, err error) {
+	turret.Report(ctx, turret.Event{Layer: "chaos", Kind: turret.EventFault, Name: name, Err: err})
+}
 
 // fault is what befalls a call.
 type fault int
