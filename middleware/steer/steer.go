@@ -66,7 +66,7 @@ func New[Req, Resp any](pick func(ctx context.Context, req Req) string, targets 
 		if targets[name] == nil {
 			panic(fmt.Sprintf("steer: target %q is nil; leave it out, and its requests fail with ErrNoTarget", name))
 		}
-		s.below = append(s.below, targets[name])
+		s.below = append(s.below, turret.Named(name, targets[name]))
 	}
 	return s
 }
@@ -82,8 +82,10 @@ func (s *service[Req, Resp]) Call(ctx context.Context, req Req) (Resp, error) {
 	name := s.pick(ctx, req)
 	target, ok := s.targets[name]
 	if !ok {
+		err := &Error{name, slices.Clone(s.names)}
+		turret.Report(ctx, turret.Event{Layer: "steer", Kind: turret.EventRefuse, Err: err})
 		var none Resp
-		return none, &Error{name, slices.Clone(s.names)}
+		return none, err
 	}
 	return target.Call(ctx, req)
 }
