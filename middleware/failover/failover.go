@@ -125,8 +125,9 @@ func New[Req, Resp any](o Options, replicas ...turret.Service[Req, Resp]) turret
 	}
 	s := &service[Req, Resp]{options: o}
 	for i, r := range replicas {
-		s.replicas = append(s.replicas, &replica[Req, Resp]{Service: r, name: name(o.Names, i)})
-		s.below = append(s.below, r)
+		name := name(o.Names, i)
+		s.replicas = append(s.replicas, &replica[Req, Resp]{Service: r, name: name})
+		s.below = append(s.below, turret.Named(name, r))
 	}
 	return s
 }
@@ -165,11 +166,19 @@ func (s *service[Req, Resp]) Call(ctx context.Context, req Req) (resp Resp, err 
 			break
 		}
 		from := r
-		if r = s.next(ctx, req, &asked); r != nil && s.options.OnFailover != nil {
-			s.options.OnFailover(ctx, Event{from.name, r.name, err, class})
+		if r = s.next(ctx, req, &asked); r != nil {
+			s.tell(ctx, Event{from.name, r.name, err, class})
 		}
 	}
 	return resp, failure(failed)
+}
+
+// tell tells OnFailover and the call's observers of a failover.
+func (s *service[Req, Resp]) tell(ctx context.Context, e Event) {
+	if s.options.OnFailover != nil {
+		s.options.OnFailover(ctx, e)
+	}
+	turret.Report(ctx, turret.Event{Layer: "failover", Kind: turret.EventNext, Err: e.Err, From: e.From, To: e.To})
 }
 
 // ask calls a replica, and learns how it is.

@@ -76,10 +76,21 @@ func (s *service[Req, Resp]) learn(ctx context.Context, r *replica[Req, Resp], t
 		return
 	}
 	n := newsOf(ctx, class, err)
-	if !r.learn(term, s.options, n) || s.options.OnChange == nil {
-		return
+	if r.learn(term, s.options, n) {
+		s.tellChange(ctx, Change{Name: r.name, Away: n == ailing, Err: err})
 	}
-	s.options.OnChange(Change{Name: r.name, Away: n == ailing, Err: err})
+}
+
+// tellChange tells OnChange and the call's observers of a change.
+func (s *service[Req, Resp]) tellChange(ctx context.Context, c Change) {
+	if s.options.OnChange != nil {
+		s.options.OnChange(c)
+	}
+	e := turret.Event{Layer: "failover", Kind: turret.EventChange, Name: c.Name, Err: c.Err, From: away, To: well}
+	if c.Away {
+		e.From, e.To = ill, away
+	}
+	turret.Report(ctx, e)
 }
 
 // learn reports whether the replica went away or came back.
