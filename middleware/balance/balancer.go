@@ -61,6 +61,9 @@ func name(names []string, i int) string {
 func (b *Balancer[Req, Resp]) Call(ctx context.Context, req Req) (resp Resp, err error) {
 	t, err := b.admit(ctx, req)
 	if err != nil {
+		if err == ErrNoMembers {
+			turret.Report(ctx, turret.Event{Layer: "balance", Kind: turret.EventRefuse, Err: err})
+		}
 		return resp, err
 	}
 	return t.call(ctx, req)

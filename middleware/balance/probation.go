@@ -21,8 +21,8 @@ type probation struct {
 const never = math.MaxInt64
 
 // expel puts m on probation for failing in the given term.
-func (b *Balancer[Req, Resp]) expel(m *member[Req, Resp], term uint32, err error, now time.Duration) {
-	b.change(func() []Event {
+func (b *Balancer[Req, Resp]) expel(ctx context.Context, m *member[Req, Resp], term uint32, err error, now time.Duration) {
+	b.change(ctx, func() []Event {
 		if m.out || m.isRemoved() || m.term.Load() != term {
 			return nil // another call's failure was faster
 		}
@@ -54,7 +54,7 @@ func (b *Balancer[Req, Resp]) probe(ctx context.Context, now time.Duration) *mem
 	}
 	m := b.takeDue(now)
 	if m != nil && !b.mayProbe(ctx, m) {
-		b.postpone(m, now)
+		b.postpone(ctx, m, now)
 		return nil
 	}
 	return m
@@ -91,8 +91,8 @@ func (b *Balancer[Req, Resp]) takeDue(now time.Duration) *member[Req, Resp] {
 }
 
 // postpone makes another probe due after one that came to nothing.
-func (b *Balancer[Req, Resp]) postpone(m *member[Req, Resp], now time.Duration) {
-	b.change(func() []Event {
+func (b *Balancer[Req, Resp]) postpone(ctx context.Context, m *member[Req, Resp], now time.Duration) {
+	b.change(ctx, func() []Event {
 		m.over = now + m.length
 		b.schedule()
 		return nil
@@ -101,7 +101,7 @@ func (b *Balancer[Req, Resp]) postpone(m *member[Req, Resp], now time.Duration) 
 
 // prolong doubles m's probation after a probe that failed.
 func (b *Balancer[Req, Resp]) prolong(m *member[Req, Resp], err error, now time.Duration) {
-	b.change(func() []Event {
+	b.change(noCall, func() []Event { // to observers no change: it was on probation and is
 		if !m.out || m.isRemoved() {
 			return nil
 		}
@@ -115,8 +115,8 @@ func (b *Balancer[Req, Resp]) prolong(m *member[Req, Resp], err error, now time.
 
 // readmit ends m's probation after a probe that succeeded. What is known of its
 // latency is from another time; the probe's is all that counts.
-func (b *Balancer[Req, Resp]) readmit(m *member[Req, Resp], took, now time.Duration) {
-	b.change(func() []Event {
+func (b *Balancer[Req, Resp]) readmit(ctx context.Context, m *member[Req, Resp], took, now time.Duration) {
+	b.change(ctx, func() []Event {
 		if !m.out || m.isRemoved() {
 			return nil
 		}
@@ -171,13 +171,26 @@ func (b *Balancer[Req, Resp]) schedule() {
 	b.nextProbe.Store(next)
 }
 
-// change makes a change with mu held, and tells of it without.
-func (b *Balancer[Req, Resp]) change(make func() []Event) {
+// noCall is the context of changes that no call's observers are told of.
+var noCall = context.Background()
+
+// change makes a change with mu held, and tells of it without: OnChange, and the
+// observers of the call that ctx is of.
+func (b *Balancer[Req, Resp]) change(ctx context.Context, make func() []Event) {
 	for _, e := range b.locked(make) {
 		if b.options.OnChange != nil {
 			b.options.OnChange(e)
 		}
+		report(ctx, e)
 	}
+}
+
+func report(ctx context.Context, e Event) {
+	told := turret.Event{Layer: "balance", Kind: turret.EventChange, Name: e.Name, Delay: e.Out, Err: e.Err, From: onProbation, To: in}
+	if e.Out > 0 {
+		told.From, told.To = in, onProbation
+	}
+	turret.Report(ctx, told)
 }
 
 func (b *Balancer[Req, Resp]) locked(f func() []Event) []Event {

@@ -160,7 +160,7 @@ func (m *model) check() string {
 	for i, x := range r.all {
 		number := x.below.(*modelMember).number
 		switch {
-		case m.names[i] != x.name || x.below != r.below[i]:
+		case m.names[i] != x.name || turret.Named(x.name, x.below) != r.below[i]:
 			return fmt.Sprintf("member %d is %s; want %s", i, x.name, m.names[i])
 		case x.calls.Load() != underWay[number]:
 			return fmt.Sprintf("%s has %d calls; want %d", x.name, x.calls.Load(), underWay[number])

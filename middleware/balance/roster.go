@@ -65,7 +65,7 @@ func (b *Balancer[Req, Resp]) Follow(ctx context.Context, changes <-chan Change[
 // replace puts m, which may be nil, in the place of the member of that name.
 func (b *Balancer[Req, Resp]) replace(name string, m *member[Req, Resp]) (found bool) {
 	var old *member[Req, Resp]
-	b.change(func() (back []Event) {
+	b.change(noCall, func() (back []Event) {
 		old, back = b.swap(name, m)
 		return back
 	})
@@ -114,7 +114,7 @@ func (b *Balancer[Req, Resp]) newRoster(all []*member[Req, Resp]) *roster[Req, R
 	r := &roster[Req, Resp]{all: all, in: notOut(all), changed: make(chan struct{})}
 	names := make([]string, len(all))
 	for i, m := range all {
-		r.below = append(r.below, m.below)
+		r.below = append(r.below, turret.Named(m.name, m.below))
 		names[i] = m.name
 	}
 	r.line = b.options.describe(names)

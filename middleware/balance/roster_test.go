@@ -255,7 +255,7 @@ func TestUnwrapIsASnapshot(t *testing.T) {
 	require.Same(t, &s.Unwrap()[0], &s.Unwrap()[0], "cached")
 	before := s.Unwrap()
 	s.Insert("b", newServer("b", 0))
-	require.Equal(t, []any{a}, before)
+	require.Equal(t, []any{turret.Named("a", a)}, before)
 	require.Len(t, s.Unwrap(), 2)
 }
 

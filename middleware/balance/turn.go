@@ -39,7 +39,7 @@ func (t *turn[Req, Resp]) end(ctx context.Context, err error) {
 	}
 	if err == nil {
 		m.latency.observe(took, b.tick(now), answered)
-		t.well(took, now)
+		t.well(ctx, took, now)
 		return
 	}
 	switch t.verdict(ctx, err) {
@@ -48,18 +48,18 @@ func (t *turn[Req, Resp]) end(ctx context.Context, err error) {
 			took = max(took, b.slowest(now))
 		}
 		m.latency.observe(took, b.tick(now), refused)
-		t.well(took, now)
+		t.well(ctx, took, now)
 	case turret.Canceled:
 		m.latency.observe(took, b.tick(now), unanswered)
 		switch {
 		case t.probe && context.Cause(ctx) == turret.ErrOutrun:
-			b.readmit(m, took, now) // slow, and alive
+			b.readmit(ctx, m, took, now) // slow, and alive
 		case t.probe:
-			b.postpone(m, now)
+			b.postpone(ctx, m, now)
 		}
 	default:
 		m.latency.observe(took, b.tick(now), failed)
-		t.ill(err, now)
+		t.ill(ctx, err, now)
 	}
 }
 
@@ -83,9 +83,9 @@ func impatient(ctx context.Context, err error) bool {
 	return bounded && asked && after >= time.Until(deadline)
 }
 
-func (t *turn[Req, Resp]) well(took, now time.Duration) {
+func (t *turn[Req, Resp]) well(ctx context.Context, took, now time.Duration) {
 	if t.probe {
-		t.balancer.readmit(t.member, took, now)
+		t.balancer.readmit(ctx, t.member, took, now)
 		return
 	}
 	if t.member.failures.Load() != 0 { // do not write what everybody reads
@@ -93,7 +93,7 @@ func (t *turn[Req, Resp]) well(took, now time.Duration) {
 	}
 }
 
-func (t *turn[Req, Resp]) ill(err error, now time.Duration) {
+func (t *turn[Req, Resp]) ill(ctx context.Context, err error, now time.Duration) {
 	b, m := t.balancer, t.member
 	switch {
 	case m.term.Load() != t.term:
@@ -101,7 +101,7 @@ func (t *turn[Req, Resp]) ill(err error, now time.Duration) {
 	case t.probe:
 		b.prolong(m, err, now)
 	case int(m.failures.Add(1)) >= b.options.Failures || !m.latency.at(b.tick(now)).isKnown():
-		b.expel(m, t.term, err, now)
+		b.expel(ctx, m, t.term, err, now)
 	}
 }
 
