@@ -82,6 +82,7 @@ func (b *Buffer[Req, Resp]) Call(ctx context.Context, req Req) (resp Resp, err e
 	r := &request[Req, Resp]{ctx: ctx, req: req, done: make(chan struct{})}
 	outside, err := b.worker.enter(b, r)
 	if err != nil {
+		report(ctx, err)
 		return resp, err
 	}
 	return b.worker.await(r, outside)

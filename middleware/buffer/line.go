@@ -5,6 +5,8 @@ import (
 	"context"
 	"runtime"
 	"time"
+
+	"github.com/turretgo/turret"
 )
 
 // request is a call on its way through the worker.
@@ -112,8 +114,23 @@ func (w *worker[Req, Resp]) await(r *request[Req, Resp], outside bool) (resp Res
 		if isClosed(r.done) { // an answer wins over what else happened just then
 			return r.result()
 		}
+		report(r.ctx, err)
 		return resp, err
 	}
+}
+
+// report tells the call's observers that err is a refusal, if it is one.
+func report(ctx context.Context, err error) {
+	switch e := err.(type) {
+	case *FullError:
+	case *ClosedError:
+		if e.UnderWay {
+			return // the handler got it
+		}
+	default:
+		return // its caller has gone
+	}
+	turret.Report(ctx, turret.Event{Layer: "buffer", Kind: turret.EventRefuse, Err: err})
 }
 
 // leave takes r out of line, unless the worker has taken it.
