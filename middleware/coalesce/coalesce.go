@@ -77,7 +77,10 @@ func (s *service[K, Req, Resp]) Call(ctx context.Context, req Req) (resp Resp, e
 	if key != key { // a map would never let go of it
 		return s.next.Call(ctx, req)
 	}
-	f := s.join(ctx, key, req)
+	f, joined := s.join(ctx, key, req)
+	if joined {
+		s.tell(ctx, key, f)
+	}
 	select {
 	case <-f.landed:
 		return f.result()
@@ -89,12 +92,13 @@ func (s *service[K, Req, Resp]) Call(ctx context.Context, req Req) (resp Resp, e
 	return resp, ctx.Err()
 }
 
-// join takes a seat in the flight of key, or in a new one.
-func (s *service[K, Req, Resp]) join(ctx context.Context, key K, req Req) *flight[Resp] {
+// join takes a seat in the flight of key, or in a new one. It reports whether
+// there was one.
+func (s *service[K, Req, Resp]) join(ctx context.Context, key K, req Req) (f *flight[Resp], joined bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f := s.flights[key]
-	if f == nil {
+	f, joined = s.flights[key]
+	if !joined {
 		f = &flight[Resp]{landed: make(chan struct{})}
 		shared, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 		f.cancel = cancel
@@ -102,7 +106,20 @@ func (s *service[K, Req, Resp]) join(ctx context.Context, key K, req Req) *fligh
 		go s.fly(shared, key, req, f)
 	}
 	f.waiting++
-	return f
+	return f, joined
+}
+
+// tell tells the call's observers that it joined a flight. Should one of them
+// panic, its seat is given up.
+func (s *service[K, Req, Resp]) tell(ctx context.Context, key K, f *flight[Resp]) {
+	told := false
+	defer func() {
+		if !told {
+			s.leave(ctx, key, f)
+		}
+	}()
+	turret.Report(ctx, turret.Event{Layer: "coalesce", Kind: turret.EventJoin})
+	told = true
 }
 
 // leave gives up a seat, unless the flight has landed in time. The last to leave
