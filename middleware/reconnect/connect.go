@@ -43,7 +43,7 @@ func (s *service[Req, Resp]) makeOne(ctx context.Context) (*connection[Req, Resp
 	if err := s.begin(); err != nil {
 		return nil, err
 	}
-	err := errPanicked
+	start, err := time.Now(), errPanicked
 	defer func() {
 		if err != nil {
 			s.failed(ctx, err)
@@ -57,9 +57,34 @@ func (s *service[Req, Resp]) makeOne(ctx context.Context) (*connection[Req, Resp
 		if svc != nil {
 			_ = turret.Close(svc) // half a connection; the error that counts is err
 		}
+		report(ctx, turret.EventConnect, time.Since(start), err)
 		return nil, s.told(err)
 	}
-	return s.install(svc)
+	took := time.Since(start)
+	c, closed := s.install(svc)
+	if closed != nil {
+		return nil, closed
+	}
+	s.tellConnected(ctx, c, took)
+	return c, nil
+}
+
+// tellConnected tells the call's observers that c was made. Should one of them
+// panic, the caller is counted out again.
+func (s *service[Req, Resp]) tellConnected(ctx context.Context, c *connection[Req, Resp], took time.Duration) {
+	told := false
+	defer func() {
+		if !told {
+			s.release(c)
+		}
+	}()
+	report(ctx, turret.EventConnect, took, nil)
+	told = true
+}
+
+// report tells the call's observers what became of its connection.
+func report(ctx context.Context, kind turret.EventKind, delay time.Duration, err error) {
+	turret.Report(ctx, turret.Event{Layer: "reconnect", Kind: kind, Delay: delay, Err: err})
 }
 
 // begin refuses to connect, or counts a connection that is to be closed again.

@@ -83,6 +83,9 @@ type service[Req, Resp any] struct {
 func (s *service[Req, Resp]) Call(ctx context.Context, req Req) (Resp, error) {
 	c, err := s.take(ctx)
 	if err != nil {
+		if _, early := err.(*BackoffError); early || err == ErrClosed {
+			report(ctx, turret.EventRefuse, 0, err)
+		}
 		var none Resp
 		return none, err
 	}
@@ -120,9 +123,13 @@ func (s *service[Req, Resp]) isBroken(ctx context.Context, err error) bool {
 }
 
 func (s *service[Req, Resp]) broke(ctx context.Context, c *connection[Req, Resp], err error) {
-	if s.retire(c, err) && s.onBroken != nil {
+	if !s.retire(c, err) {
+		return
+	}
+	if s.onBroken != nil {
 		s.onBroken(ctx, err)
 	}
+	report(ctx, turret.EventBreak, 0, err)
 }
 
 // Ready speaks for the connection as well, but not where that says it is broken:
