@@ -8,33 +8,47 @@ import (
 // Event is something that a layer did about a call, and that neither its caller
 // nor the service below sees: it called again, refused, or went elsewhere.
 //
-//	Layer        Kinds                           what else there is
-//	retry        retry                           Count, Err, Delay
-//	hedge        hedge, win                      Count, Delay
-//	failover     next                            Err, From, To
-//	breaker      refuse; change                  Err; From, To
-//	ratelimit    refuse; wait                    Err, Delay; Delay
-//	concurrency  refuse; wait                    Err, Delay; Delay
-//	adaptive     refuse; wait                    Err, Delay; Delay
-//	buffer       refuse                          Err
-//	throttle     refuse                          Err
-//	loadshed     refuse                          Err
-//	filter       refuse                          Err
-//	balance      refuse; change                  Err; Name, From, To
-//	fallback     fall back                       Err
+//	Layer        Kind       what else there is
+//	retry        retry      Count, Err, Delay
+//	hedge        hedge      Count, Delay
+//	hedge        win        Count, Delay
+//	failover     next       Err, From, To
+//	failover     change     Name, From, To, Err
+//	balance      change     Name, From, To, Err, Delay
+//	balance      refuse     Err
+//	breaker      change     Name, From, To
+//	breaker      refuse     Name, Err
+//	ratelimit    wait       Delay
+//	ratelimit    refuse     Err
+//	concurrency  wait       Delay
+//	concurrency  refuse     Err
+//	adaptive     wait       Delay
+//	adaptive     refuse     Err
+//	buffer       refuse     Err
+//	throttle     refuse     Err
+//	loadshed     refuse     Err
+//	filter       refuse     Err
+//	steer        refuse     Err
+//	fallback     fall back  Err
 //	coalesce     join
-//	reconnect    connect; break                  Err
-//	recovery     panic                           Err
-//	chaos        fault                           Err
+//	reconnect    connect    Err, Delay
+//	reconnect    break      Err
+//	reconnect    refuse     Err
+//	recovery     panic      Err
+//	chaos        fault      Name, Err
 //
-// It holds nothing of the request or the response, except for what the service
+// A call that waits in vain is two events, a wait and a refusal. That its caller
+// has gone is no refusal, and changes that no call makes, as where a member is
+// removed, are no events.
+//
+// An Event holds nothing of the request or the response, except for what the service
 // put in its error.
 type Event struct {
 	Layer string        // which layer did it: the name of its package
 	Kind  EventKind     // what it did
 	Name  string        // whom it concerns, where a layer has several below, or a name
 	Count int           // which attempt has failed, or which hedge this is
-	Delay time.Duration // how long the call waited for it, or will
+	Delay time.Duration // how long the call waited for it, or will; for a change, how long that holds at least
 	Err   error         // why, where an error was the reason
 	From  string        // a state, or a replica
 	To    string
@@ -64,7 +78,10 @@ const (
 // are the observers that ctx has already. Telemetry uses it; see [Report].
 //
 // Observe is called by the layers, in the goroutine of the call, and by several
-// at a time where calls are made at once. It is to be quick, and not to block.
+// at a time where calls are made at once. Below a layer that calls in goroutines of
+// its own, such as a hedge, it is called in those, also after the call from which
+// they come has returned. It is to be quick, and not to block; a panic of it comes
+// up in the call.
 func WithObserver(ctx context.Context, observe func(ctx context.Context, e Event)) context.Context {
 	outer, _ := ctx.Value(observerKey{}).(*observer)
 	return context.WithValue(ctx, observerKey{}, &observer{observe, outer})

@@ -9,8 +9,11 @@ import (
 // tokens that are left, calls that queue.
 type Stater interface {
 	// State returns the service's state now, as a group whose key is the name of
-	// the layer, and whose attributes are numbers, durations, strings and groups,
-	// the same ones each time. It does not block, and holds up no call.
+	// the layer, and whose attributes are numbers, durations, bools, strings and
+	// groups of these, the same ones each time. What is shared by several services
+	// reads the same in each. It does not block, holds up no call, and tells
+	// nothing of requests and responses. The group is empty where there is nothing
+	// to tell.
 	State() slog.Attr
 }
 

@@ -11,8 +11,9 @@
 // requests, responses, context values and deadlines; that it ends soon after its
 // context; that an error below can be found with errors.Is, and means above what
 // it meant below; that a panic comes up in the caller, and costs no permit; that
-// it mixes up no callers, leaves no goroutine, and can be looked through. What a
-// layer does otherwise on purpose, a [Deviation] says.
+// it mixes up no callers, leaves no goroutine, and can be looked through. A layer
+// with a State is looked at beside its calls. What a layer does otherwise on
+// purpose, a [Deviation] says.
 //
 // [Mock] is the service for tests of what is special about a layer:
 //

@@ -110,6 +110,7 @@ func checks[Req, Resp any]() []check[Req, Resp] {
 		{"Ready reaches through", (*tr).tellsReady, MayHideBelow | MayReplaceErrors},
 		{"Close reaches through", (*tr).closes, MayHideBelow},
 		{"fresh state each time it wraps", (*tr).hasFreshState, MayShareState},
+		{"tells its state, if it has one", (*tr).tellsState, 0},
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"strings"
 	"sync"
@@ -147,6 +148,7 @@ const (
 	ready         = "Ready reaches through"
 	closing       = "Close reaches through"
 	fresh         = "fresh state each time it wraps"
+	telling       = "tells its state, if it has one"
 )
 
 type badLayer struct {
@@ -449,6 +451,36 @@ func badLayers() map[string]badLayer {
 			layer: func(n svc) svc { return hiding{n} },
 			fails: []string{describe, ready, closing}, says: "does not show the service below", excused: MayHideBelow,
 		},
+		"has a state without a name": {
+			layer: stating(func(int64) slog.Attr { return slog.Group("", slog.Int("calls", 1)) }),
+			fails: []string{telling}, says: "a group whose key is the name of the layer",
+		},
+		"has a state that is no group": {
+			layer: stating(func(calls int64) slog.Attr { return slog.Int64("calls", calls) }),
+			fails: []string{telling}, says: "a group whose key is the name of the layer",
+		},
+		"has a state with anything in it": {
+			layer: stating(func(int64) slog.Attr {
+				return slog.Group("layer", slog.Group("last", slog.Any("request", struct{}{})))
+			}),
+			fails: []string{telling}, says: "has an attribute layer.last.request of kind Any",
+		},
+		"has a state that grows": {
+			layer: stating(func(calls int64) slog.Attr {
+				if calls == 0 {
+					return slog.Group("layer")
+				}
+				return slog.Group("layer", slog.Int64("calls", calls))
+			}),
+			fails: []string{telling}, says: "other attributes after a few calls",
+		},
+		"has a state that waits": {
+			layer: stating(func(int64) slog.Attr {
+				<-time.After(time.Minute)
+				return slog.Group("layer")
+			}),
+			fails: []string{telling}, says: "should not wait for anything",
+		},
 		"is never ready": {
 			layer: func(n svc) svc { return unready{n} },
 			fails: []string{ready}, says: "of a fresh layer around a ready service",
@@ -514,6 +546,30 @@ func TestEachCheckFailsForItsBadLayer(t *testing.T) {
 	for _, c := range checks[int, int]() {
 		require.True(t, checked[c.name], "no bad layer fails %q", c.name)
 	}
+}
+
+// stating is a layer that tells a state made of how many calls it had.
+func stating(state func(calls int64) slog.Attr) layer {
+	return func(next svc) svc { return &stateful{svc: next, state: state} }
+}
+
+type stateful struct {
+	svc
+	calls atomic.Int64
+	state func(calls int64) slog.Attr
+}
+
+func (s *stateful) Call(ctx context.Context, req int) (int, error) {
+	s.calls.Add(1)
+	return s.svc.Call(ctx, req)
+}
+
+func (s *stateful) State() slog.Attr { return s.state(s.calls.Load()) }
+
+func TestALayerWithAStateConforms(t *testing.T) {
+	require.Empty(t, findings(t, stating(func(calls int64) slog.Attr {
+		return slog.Group("layer", slog.Int64("calls", calls), slog.Group("replica", slog.Bool("away", calls > 3)))
+	}), 0))
 }
 
 func TestALayerMaySkipItsService(t *testing.T) {
