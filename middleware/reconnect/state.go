@@ -12,11 +12,8 @@ func (s *service[Req, Resp]) State() slog.Attr {
 	s.mu.Lock()
 	failures, wait := s.backoff.failures, max(0, time.Until(s.backoff.until))
 	s.mu.Unlock()
-	if c != nil {
-		wait = 0
-		if c.worked.Load() {
-			failures = 0 // which the backoff need not know before it breaks
-		}
+	if c != nil && c.worked.Load() {
+		failures = 0 // which the backoff need not know before it breaks
 	}
 	return slog.Group("reconnect",
 		slog.Bool("connected", c != nil),
