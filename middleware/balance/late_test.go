@@ -28,6 +28,13 @@ func TestACallThatComesTooLateEndsNothingTwice(t *testing.T) {
 	require.EqualValues(t, removed|drained, m.calls.Load())
 }
 
+func TestAMemberThatIsBeingRemovedReadsAsOneThatIsNot(t *testing.T) {
+	b := New[int, int](Options{})
+	b.Insert("a", turret.ServiceFunc[int, int](nil))
+	b.find("a").calls.Store(removed | drained | 2)
+	require.Equal(t, "balance=[a=[health=in in_flight=2 latency=0s failures=0]]", b.State().String())
+}
+
 func TestAFailureThatComesTooLatePutsNobodyOnProbation(t *testing.T) {
 	told := 0
 	b := New[int, int](Options{OnChange: func(Event) { told++ }})
