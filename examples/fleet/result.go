@@ -8,10 +8,10 @@ import (
 // result is what was counted in a scenario's measured time.
 type result struct {
 	scenario
-	demand []int // signatures asked for, by replica
-	signed []int // signatures got, by replica
-	kms    calls
-	asked  int // calls of Redis
+	demand     []int // signatures asked of each replica
+	signed     []int // signatures that each made
+	kms        calls
+	redisCalls int
 }
 
 // goodput is how many signatures were made, of those that the quota and the
@@ -28,13 +28,13 @@ func (r result) throttled() float64 {
 	return float64(r.kms.throttled) / float64(r.kms.throttled+r.kms.served)
 }
 
-// kmsCalls is how many calls of the KMS a signature took.
-func (r result) kmsCalls() float64 {
+// kmsCallsEach is how many calls of the KMS a signature took.
+func (r result) kmsCallsEach() float64 {
 	return float64(r.kms.throttled+r.kms.served) / float64(sum(r.signed))
 }
 
-// redisCalls is how many calls of Redis a signature took.
-func (r result) redisCalls() float64 { return float64(r.asked) / float64(sum(r.signed)) }
+// redisCallsEach is how many calls of Redis a signature took.
+func (r result) redisCallsEach() float64 { return float64(r.redisCalls) / float64(sum(r.signed)) }
 
 // fairness is Jain's index of what each replica got, over its max-min fair
 // share of the quota: 1 if all got the same part of what they deserve, and k/n

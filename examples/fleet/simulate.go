@@ -24,14 +24,19 @@ type scenario struct {
 	replicas int
 	strategy strategy
 
-	warmUp time.Duration // is not measured: limiters find their rates, queues fill
-	length time.Duration // is measured
+	warmUp time.Duration // before anything is counted: limiters find their rates, queues fill
+	length time.Duration // of what is counted
 }
 
 // patience is how long a caller waits for a signature: a TLS client, say.
 const patience = 2 * time.Second
 
-// stack is what signer.Defaults recommend, around anything. A nil limiter is left out.
+// stack has the layers and the figures of signer.Defaults, around any service. A
+// nil limiter is left out.
+//
+// It bounds the wait for a token, which Defaults leave to the deadline: where
+// the demand stays above the quota, all would else get their tokens at the last
+// moment, too late to use them.
 func stack(sign turret.ServiceFunc[struct{}, struct{}], limiter ratelimit.Limiter) turret.Service[struct{}, struct{}] {
 	b := turret.NewBuilder[struct{}, struct{}]()
 	b = turret.With(b, timeout.Layer, patience)
@@ -42,15 +47,16 @@ func stack(sign turret.ServiceFunc[struct{}, struct{}], limiter ratelimit.Limite
 		WaitRejected: true,
 	})
 	if limiter != nil {
-		b = turret.With(b, ratelimit.Layer, ratelimit.Options{Limiter: limiter})
+		b = turret.With(b, ratelimit.Layer, ratelimit.Options{Limiter: limiter, MaxWait: patience / 4})
 	}
 	b = turret.With(b, breaker.Layer, gobreaker.Settings{Timeout: 400 * time.Millisecond})
 	b = turret.With(b, timeout.Layer, patience/4)
 	return b.Service(sign)
 }
 
-// run runs the scenario in virtual time: the layers' clocks and the callers' are
-// the bubble's, which goes on when there is nothing left to do at the moment.
+// run runs the scenario in virtual time: all clocks are the bubble's, which goes
+// on to the next event when nothing is left to do at the moment. So computing
+// takes no time, however slow the machine.
 func (s scenario) run(t *testing.T) (r result, err error) {
 	synctest.Test(t, func(*testing.T) { r, err = s.simulate() })
 	if err != nil {
@@ -60,37 +66,34 @@ func (s scenario) run(t *testing.T) (r result, err error) {
 }
 
 func (s scenario) simulate() (result, error) {
-	var (
-		service = newKMS(1)
-		redis   = newSharedRedis()
-		replica = make([]*replica, s.replicas)
-	)
-	for i := range replica {
+	kms, redis := newKMS(1), newSharedRedis()
+	var replicas []*replica
+	for i := range s.replicas {
 		limiter := s.strategy.limiter(fleet{s.replicas, redis})
-		replica[i] = newReplica(stack(service.sign, limiter), s.load.demand(i, s.replicas), uint64(i))
+		replicas = append(replicas, newReplica(stack(kms.sign, limiter), s.load.demand(i, s.replicas), uint64(i)))
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	var callers sync.WaitGroup
-	for _, r := range replica {
-		callers.Go(func() { r.serve(ctx) })
+	var serving sync.WaitGroup
+	for _, r := range replicas {
+		serving.Go(func() { r.serve(ctx) })
 	}
 
 	<-time.After(s.warmUp)
-	before, asked := service.counts(), redis.asked.Load()
-	for _, r := range replica {
+	calls, asked := kms.counts(), redis.asked.Load()
+	for _, r := range replicas {
 		r.reset()
 	}
 	<-time.After(s.length)
-	r := result{scenario: s, kms: service.counts().minus(before), asked: int(redis.asked.Load() - asked)}
-	for _, replica := range replica {
-		demand, signed := replica.counts()
-		r.demand = append(r.demand, demand)
-		r.signed = append(r.signed, signed)
+	result := result{scenario: s, kms: kms.counts().minus(calls), redisCalls: int(redis.asked.Load() - asked)}
+	for _, r := range replicas {
+		demand, signed := r.counts()
+		result.demand = append(result.demand, demand)
+		result.signed = append(result.signed, signed)
 	}
 
 	stop()
-	callers.Wait()
-	return r, redis.close()
+	serving.Wait()
+	return result, redis.close()
 }
 
 // replica is one process of the fleet.
@@ -100,7 +103,7 @@ type replica struct {
 	dice   *rand.Rand
 
 	mu            sync.Mutex
-	asked, signed int
+	asked, signed int // of it, and by it
 }
 
 func newReplica(stack turret.Service[struct{}, struct{}], demand float64, seed uint64) *replica {
