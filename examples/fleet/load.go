@@ -10,9 +10,9 @@ type load struct {
 }
 
 var loads = []load{
-	{"even, 125 % of the quota", 1.25, false},
-	{"uneven, 125 % of the quota", 1.25, true},
-	{"uneven, 80 % of the quota", 0.80, true},
+	{"even load, 125 % of the quota", 1.25, false},
+	{"uneven load, 125 % of the quota", 1.25, true},
+	{"uneven load, 80 % of the quota", 0.80, true},
 }
 
 // demand returns how many signatures a second replica i of n is asked for.

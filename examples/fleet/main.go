@@ -4,8 +4,8 @@
 // with adaptive limiters, which know the quota and not each other, and with the
 // limiter of module redis, which counts in Redis for all.
 //
-//	go run ./examples/fleet                     # three tables, in Markdown; half a minute
-//	go run ./examples/fleet -svg docs/fleet.svg # and a plot
+//	go run ./examples/fleet                     # three tables, in Markdown; a minute
+//	go run ./examples/fleet -svg docs/fleet.svg # and a plot of them
 //
 // Time is virtual, that of testing/synctest, in which computing takes none.
 //
@@ -41,17 +41,19 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"testing"
 	"time"
 
 	"github.com/turretgo/turret/examples/internal/command"
 )
 
-// main makes itself a test, as synctest.Test wants a *testing.T, and exits in it.
-// Outside of go test, testing.Main is the one door to it: testing.RunTests runs
-// nothing unless flags are set up as only Main does, and nobody else makes a T
-// that works. Its flags are of no use here, so it is given no arguments.
+// main is a test, as synctest.Test wants a *testing.T, which outside of go test
+// only testing.Main makes: testing.RunTests runs nothing that Main has not
+// prepared. Main would read go test's flags, so it is given no arguments, and
+// would print PASS, so that main exits before.
 func main() {
+	debug.SetGCPercent(400) // miniredis makes and drops a Lua machine a script
 	_ = flag.CommandLine.Parse(nil)
 	fleet := testing.InternalTest{Name: "fleet", F: func(t *testing.T) {
 		command.Main("fleet", func(ctx context.Context, args []string, stdout, stderr io.Writer) error {

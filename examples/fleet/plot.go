@@ -28,7 +28,7 @@ var metrics = []metric{
 const (
 	panelWidth, panelHeight = 270, 130
 	gapX, gapY              = 24, 56
-	left, top               = 64, 122
+	left, top               = 68, 126
 	markSize                = 4.5
 )
 
@@ -52,7 +52,7 @@ func plot(results []result) string {
 		for column, l := range loads {
 			x := left + column*(panelWidth+gapX)
 			if row == 0 {
-				fmt.Fprintf(&b, "<text class=\"load\" x=\"%d\" y=\"%d\">%s</text>\n", x, top-40, l.name)
+				fmt.Fprintf(&b, "<text class=\"load\" x=\"%d\" y=\"%d\">%s</text>\n", x, top-42, l.name)
 			}
 			p := panel{metric: m, first: column == 0, last: row == len(metrics)-1}
 			for _, r := range results {
@@ -70,7 +70,7 @@ func plot(results []result) string {
 }
 
 const header = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img" aria-labelledby="title">
-<title id="title">Fleets of 2 to 1,000 replicas under one KMS quota of 1,000 signatures a second: goodput, throttled share and fairness of four ways to keep to it</title>
+<title id="title">Fleets of replicas under one KMS quota: goodput, throttled share and fairness of four ways to keep to it</title>
 <style>
 svg { font: 13px system-ui, sans-serif; background: #fff; --ink: #1f2328; --soft: #59636e; --line: #d8dee4; --s0: #c2410c; --s1: #8250df; --s2: #0969da; --s3: #1a7f37 }
 @media (prefers-color-scheme: dark) {
@@ -114,14 +114,13 @@ func (p panel) draw(b *strings.Builder) {
 		}
 	}
 	sizes := p.sizes()
-	for i, n := range sizes {
-		label := thousands(n)
-		if i == len(sizes)-1 {
-			label += " replicas"
+	if p.last {
+		for i, n := range sizes {
+			fmt.Fprintf(b, "<text class=\"size\" x=\"%.1f\" y=\"%d\">%s</text>", p.x(i), panelHeight+24, thousands(n))
 		}
-		if p.last {
-			fmt.Fprintf(b, "<text class=\"size\" x=\"%.1f\" y=\"%d\">%s</text>", p.x(i), panelHeight+22, label)
-		}
+	}
+	if p.first && p.last {
+		fmt.Fprintf(b, "<text class=\"value\" x=\"-10\" y=\"%d\">replicas</text>", panelHeight+24)
 	}
 	b.WriteByte('\n')
 	for series, s := range strategies {
