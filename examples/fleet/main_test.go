@@ -53,14 +53,13 @@ const (
 	below  = "uneven load, 80 % of the quota"
 )
 
-func TestOnlyTheSharedLimiterUsesTheQuotaFairlyAndIsNotThrottled(t *testing.T) {
+func TestOnlyTheSharedLimiterUsesTheQuotaAndIsNotThrottled(t *testing.T) {
 	sizes := []int{2, 10}
 	of := watch(t, 4*time.Second, sizes...)
 	for _, n := range sizes {
 		for _, load := range []string{even, uneven, below} {
 			r := of(load, n, "shared")
 			assert.LessOrEqual(t, r.throttled(), 0.01, "%s, %d", load, n)
-			assert.GreaterOrEqual(t, r.fairness(), 0.95, "%s, %d", load, n)
 			assert.Positive(t, r.redisCalls)
 		}
 		assert.GreaterOrEqual(t, of(even, n, "shared").goodput(), 0.97, n)
@@ -75,18 +74,26 @@ func TestOnlyTheSharedLimiterUsesTheQuotaFairlyAndIsNotThrottled(t *testing.T) {
 		assert.LessOrEqual(t, of(uneven, n, "static split").goodput(), 0.85, n)
 		assert.LessOrEqual(t, of(below, n, "static split").goodput(), 0.9, n)
 		assert.Zero(t, of(below, n, "static split").throttled(), n)
+
+		fair, unfair := of(below, n, "shared").fairness(), of(below, n, "static split").fairness()
+		assert.GreaterOrEqual(t, fair, 0.99, n)
+		assert.Less(t, unfair, fair, n)
 	}
 	assert.LessOrEqual(t, of(below, 10, "static split").goodput(), 0.6)
 	assert.LessOrEqual(t, of(even, 2, "shared").redisCallsEach(), 0.2)
 }
 
-func TestManyReplicasShareOneQuota(t *testing.T) {
-	s := scenario{load: loads[0], replicas: 50, strategy: strategies[3], warmUp: time.Second, length: 3 * time.Second}
-	r, err := s.run(t)
-	require.NoError(t, err)
-	assert.GreaterOrEqual(t, r.goodput(), 0.97)
-	assert.LessOrEqual(t, r.throttled(), 0.01)
-	assert.GreaterOrEqual(t, r.fairness(), 0.95)
+// Two replicas take turns by chance, which evens out in some seconds; of fifty
+// each has many to take turns with.
+func TestTheSharedLimitersSharesAreEven(t *testing.T) {
+	for n, length := range map[int]time.Duration{2: 20 * time.Second, 10: 8 * time.Second, 50: 3 * time.Second} {
+		s := scenario{load: loads[0], replicas: n, strategy: strategies[3], warmUp: length / 3, length: length}
+		r, err := s.run(t)
+		require.NoError(t, err)
+		assert.GreaterOrEqual(t, r.fairness(), 0.95, n)
+		assert.GreaterOrEqual(t, r.goodput(), 0.97, n)
+		assert.LessOrEqual(t, r.throttled(), 0.01, n)
+	}
 }
 
 func TestAdaptiveLimitersDoForAFewReplicas(t *testing.T) {
