@@ -9,9 +9,10 @@
 //
 // Time is virtual, that of testing/synctest, in which computing takes none.
 //
-// What is real: turret's layers, those and the figures of signer.Defaults, one
-// stack a replica; the limiters; redis_rate's script, run by miniredis and asked
-// by one go-redis client a replica.
+// What is real: turret's layers, with the figures of signer.Defaults and half a
+// second at most to wait for a token, one stack a replica; the limiters;
+// redis_rate's script, run by miniredis and asked by one go-redis client a
+// replica.
 //
 // What is simulated: the KMS, which answers after 15 ms (the median; 1 % takes
 // more than 60 ms), has a token bucket of the quota and a second's worth of
@@ -25,8 +26,9 @@
 //   - goodput: signatures made, of as many as quota and demand allow.
 //   - throttled: the share of calls of the KMS that it throttled.
 //   - fairness: Jain's index of the part that each replica got of its max-min
-//     fair share of the quota, from 0 to 1. Of 1,000 replicas that share it
-//     evenly each is due ten signatures, and chance alone makes it 0.96.
+//     fair share of the quota: 1 if all got the same part, k/n if k of n
+//     replicas got that and the others nothing. Of 1,000 replicas under an even
+//     load each is due ten signatures, and chance alone makes it 0.96.
 //   - calls of the KMS, and of Redis, for each signature made.
 //
 // Load, latency and the KMS's dice are seeded; the layers' jitter is not, nor is

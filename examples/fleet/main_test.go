@@ -107,6 +107,15 @@ func TestAdaptiveLimitersDoForAFewReplicas(t *testing.T) {
 	}
 }
 
+// And goes on to: callers who have waited too long to use a token get none.
+func TestAStaticSplitDoesForAnEvenLoad(t *testing.T) {
+	s := scenario{load: loads[0], replicas: 2, strategy: strategies[1], warmUp: 10 * time.Second, length: 5 * time.Second}
+	r, err := s.run(t)
+	require.NoError(t, err)
+	assert.GreaterOrEqual(t, r.goodput(), 0.97)
+	assert.Zero(t, r.throttled())
+}
+
 func TestLoadsAddUp(t *testing.T) {
 	for _, l := range loads {
 		for _, n := range sizes {
