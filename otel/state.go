@@ -1,0 +1,305 @@
+package telemetry
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"regexp"
+	"slices"
+	"sync"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/turretgo/turret"
+)
+
+// Bounds of what layers of one's own may say.
+const (
+	maxGauges = 200
+	maxStates = 16
+)
+
+// words are the states that are known of a gauge before they are seen.
+var words = map[string][]string{
+	"turret.breaker.state":   {"closed", "half-open", "open"},
+	"turret.failover.health": {"well", "ailing", "away"},
+	"turret.balance.health":  {"in", "on probation"},
+}
+
+// states observes the states of the stacks of one instrumentation, while there
+// are any. Its gauges are found by asking the layers.
+type states struct {
+	meter metric.Meter
+	stack []attribute.KeyValue
+
+	// registering is held while the callback is registered anew. The callback does
+	// not take it: a meter may wait for its callbacks to return, and so must not be
+	// called under a lock that they want.
+	registering  sync.Mutex
+	registration metric.Registration
+
+	mu     sync.Mutex
+	live   []*stack // by number, from 1; nil where one has gone
+	gauges map[string]metric.Float64ObservableGauge
+	words  map[string][]string // the states seen, by gauge
+}
+
+// stack is one whose state is observed.
+type stack struct{ svc any }
+
+// add observes the stack that begins with svc, in place of those given, which
+// have become parts of it.
+func (s *states) add(svc any, instead ...*stack) *stack {
+	added := &stack{svc}
+	s.mu.Lock()
+	s.drop(instead...)
+	if i := slices.Index(s.live, nil); i >= 0 {
+		s.live[i] = added
+	} else {
+		s.live = append(s.live, added)
+	}
+	s.mu.Unlock()
+	s.register()
+	return added
+}
+
+// remove observes a stack no more. It returns when no callback is at it.
+func (s *states) remove(gone *stack) {
+	s.mu.Lock()
+	s.drop(gone)
+	s.mu.Unlock()
+	s.register()
+}
+
+func (s *states) drop(gone ...*stack) {
+	for i, st := range s.live {
+		if st != nil && slices.Contains(gone, st) {
+			s.live[i] = nil
+		}
+	}
+	for len(s.live) > 0 && s.live[len(s.live)-1] == nil {
+		s.live = s.live[:len(s.live)-1]
+	}
+}
+
+// register has the callback registered with the meter while there are stacks,
+// and anew when there are gauges that it was not registered for.
+func (s *states) register() {
+	s.registering.Lock()
+	defer s.registering.Unlock()
+	live := s.stacks()
+	if len(live) == 0 {
+		s.unregister()
+		return
+	}
+	isNew := s.makeGauges(live)
+	if len(s.gauges) == 0 || s.registration != nil && !isNew {
+		return
+	}
+	s.unregister()
+	var instruments []metric.Observable
+	for _, g := range s.gauges {
+		instruments = append(instruments, g)
+	}
+	var err error
+	s.registration, err = s.meter.RegisterCallback(s.observe, instruments...)
+	handle(err)
+}
+
+func (s *states) unregister() {
+	if s.registration != nil {
+		handle(s.registration.Unregister())
+		s.registration = nil
+	}
+}
+
+// stacks are the live ones, by their numbers.
+func (s *states) stacks() map[int]*stack {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	live := make(map[int]*stack)
+	for i, st := range s.live {
+		if st != nil {
+			live[i+1] = st
+		}
+	}
+	return live
+}
+
+// makeGauges makes the gauges that are missing, and reports whether any were.
+func (s *states) makeGauges(live map[int]*stack) (isNew bool) {
+	gauges := maps.Clone(s.gauges)
+	if gauges == nil {
+		gauges = make(map[string]metric.Float64ObservableGauge)
+	}
+	for _, st := range live {
+		for _, r := range read(st.svc) {
+			if gauges[r.gauge] != nil || len(gauges) >= maxGauges {
+				continue
+			}
+			g, err := s.meter.Float64ObservableGauge(r.gauge, metric.WithUnit(r.unit), metric.WithDescription(r.description()))
+			handle(err)
+			if g != nil {
+				gauges[r.gauge], isNew = g, true
+			}
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.gauges = gauges
+	return isNew
+}
+
+// observe is the callback.
+func (s *states) observe(_ context.Context, o metric.Observer) error {
+	for number, st := range s.stacks() {
+		attrs := slices.Clip(s.stack)
+		if number > 1 {
+			attrs = append(attrs, keyStackNumber.Int(number))
+		}
+		for _, r := range read(st.svc) {
+			s.report(o, r, attrs)
+		}
+	}
+	return nil
+}
+
+func (s *states) report(o metric.Observer, r reading, attrs []attribute.KeyValue) {
+	s.mu.Lock()
+	gauge, states := s.gauges[r.gauge], s.wordsOf(r)
+	s.mu.Unlock()
+	if gauge == nil {
+		return
+	}
+	attrs = append(slices.Clip(attrs), r.attrs...)
+	if r.word == "" {
+		o.ObserveFloat64(gauge, r.value, metric.WithAttributes(attrs...))
+		return
+	}
+	for _, state := range states {
+		is := 0.0
+		if state == r.word {
+			is = 1
+		}
+		o.ObserveFloat64(gauge, is, metric.WithAttributes(append(slices.Clip(attrs), text(keyState, state)...)...))
+	}
+}
+
+// wordsOf returns all states that a gauge is known to tell of: who leaves one
+// must be seen to have left it.
+func (s *states) wordsOf(r reading) []string {
+	if r.word == "" {
+		return nil
+	}
+	if s.words == nil {
+		s.words = maps.Clone(words)
+	}
+	known := s.words[r.gauge]
+	if !slices.Contains(known, r.word) && len(known) < maxStates {
+		known = append(slices.Clip(known), r.word)
+		s.words[r.gauge] = known
+	}
+	return known
+}
+
+// reading is a number that a layer's state has, or a word.
+type reading struct {
+	gauge string
+	unit  string
+	value float64
+	word  string // for a state that is not a number
+	attrs []attribute.KeyValue
+}
+
+func (r reading) description() string {
+	if r.word != "" {
+		return "1 for the state that the layer is in, and 0 for the others."
+	}
+	return "What the layer's State says now."
+}
+
+// read returns the readings of all layers of a stack.
+func read(svc any) []reading {
+	r := reader{seen: make(map[place]int)}
+	r.node(turret.Inspect(svc))
+	return r.readings
+}
+
+type reader struct {
+	readings []reading
+	seen     map[place]int
+}
+
+// place is where a layer is; there may be several of a kind at one.
+type place struct{ layer, replica string }
+
+func (r *reader) node(n turret.Node) {
+	if state, ok := n.State(); ok {
+		r.layer(state, n.Replica)
+	}
+	for _, below := range n.Below {
+		r.node(below)
+	}
+}
+
+func (r *reader) layer(state slog.Attr, replica string) {
+	at := place{state.Key, replica}
+	r.seen[at]++
+	var attrs []attribute.KeyValue
+	if n := r.seen[at]; n > 1 {
+		attrs = append(attrs, keyLayerNumber.Int(n))
+	}
+	r.group(state.Key, state.Value.Resolve(), replica, attrs)
+}
+
+// group reads the attributes of a layer's state. A group among them is that of a
+// member or replica, whose name is its key.
+func (r *reader) group(layer string, group slog.Value, replica string, attrs []attribute.KeyValue) {
+	if group.Kind() != slog.KindGroup {
+		return
+	}
+	for _, a := range group.Group() {
+		if a.Key == "name" && a.Value.Kind() == slog.KindString {
+			attrs = append(slices.Clip(attrs), text(keyLayerName, a.Value.String())...)
+		}
+	}
+	for _, a := range group.Group() {
+		value := a.Value.Resolve()
+		if value.Kind() == slog.KindGroup {
+			r.group(layer, value, a.Key, attrs)
+			continue
+		}
+		reading := reading{gauge: "turret." + layer + "." + a.Key, attrs: slices.Concat(attrs, text(keyReplica, replica))}
+		if a.Key != "name" && isName(reading.gauge) && reading.take(value) {
+			r.readings = append(r.readings, reading)
+		}
+	}
+}
+
+// take takes over what a value says, if that is a number or a word.
+func (r *reading) take(v slog.Value) bool {
+	switch v.Kind() {
+	case slog.KindInt64:
+		r.value = float64(v.Int64())
+	case slog.KindUint64:
+		r.value = float64(v.Uint64())
+	case slog.KindFloat64:
+		r.value = v.Float64()
+	case slog.KindDuration:
+		r.value, r.unit = v.Duration().Seconds(), "s"
+	case slog.KindBool:
+		if v.Bool() {
+			r.value = 1
+		}
+	case slog.KindString:
+		r.word = v.String()
+		return r.word != ""
+	default:
+		return false
+	}
+	return true
+}
+
+// isName reports whether OpenTelemetry takes it for an instrument's name.
+var isName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_./-]{0,254}$`).MatchString
