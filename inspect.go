@@ -51,8 +51,9 @@ func anyReady(replicas []any) error {
 
 // Describe prints a stack: one line a layer, outermost first, and the replicas
 // of a fan-out indented under it. A service's line is what its String method
-// says, or else its type. A line says how a layer is configured, never its
-// state, so that a test can pin the order of a stack.
+// says, or else its type; one that says nothing has no line. A line says how a
+// layer is configured, never its state, so that a test can pin the order of a
+// stack.
 func Describe(svc any) string {
 	var b strings.Builder
 	describe(&b, Inspect(svc), 0)
@@ -60,7 +61,9 @@ func Describe(svc any) string {
 }
 
 func describe(b *strings.Builder, n Node, depth int) {
-	fmt.Fprintf(b, "%s%s\n", strings.Repeat("  ", depth), n.Line)
+	if n.Line != "" {
+		fmt.Fprintf(b, "%s%s\n", strings.Repeat("  ", depth), n.Line)
+	}
 	if len(n.Below) > 1 {
 		depth++
 	}

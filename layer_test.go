@@ -144,6 +144,15 @@ fan-out
   turret_test.unnamed`), turret.Describe(s))
 }
 
+func TestDescribeLeavesOutWhatSaysNothing(t *testing.T) {
+	s := tag("")(fanOut{tag("")(&closer{}), tag("breaker b")(unnamed{})})
+	require.Equal(t, strings.TrimSpace(`
+fan-out
+  closer
+  breaker b
+  turret_test.unnamed`), turret.Describe(s))
+}
+
 type unnamed struct{}
 
 func (unnamed) Call(_ context.Context, req string) (string, error) { return req, nil }

@@ -19,7 +19,7 @@ type Stater interface {
 
 // Node is a service in a stack, as [Inspect] finds it.
 type Node struct {
-	Line    string // the service's line in Describe
+	Line    string // the service's line in Describe; empty if it has none
 	Replica string // the name of the replica that it is a part of, or empty
 	Service any    // the service, as its author wrote it
 	Below   []Node // what it wraps: one service for most, one a replica at a fan-out
