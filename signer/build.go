@@ -182,7 +182,7 @@ func (b Builder) assemble(key Key, replicas []Key) Service {
 		service = b.instrumented("key")(service)
 		service = b.stack(below, name)(service)
 		if len(replicas) > 1 {
-			service = title(name)(service)
+			service = title(name, len(b.instrument) > 0)(service)
 		}
 		services = append(services, service)
 	}
@@ -240,9 +240,13 @@ func mayWait(layer string) bool {
 	return false
 }
 
-// title gives a replica's stack a line of its own in Describe.
-func title(name string) Layer {
+// title gives a replica's stack a line of its own in Describe. Instruments find
+// its name in the context; without any, the allocation is saved.
+func title(name string, instrumented bool) Layer {
 	return turret.LayerFunc(name, func(ctx context.Context, req Request, next Service) (Response, error) {
+		if instrumented {
+			ctx = turret.WithReplica(ctx, name)
+		}
 		return next.Call(ctx, req)
 	})
 }

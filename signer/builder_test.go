@@ -275,6 +275,24 @@ func TestInstrumentGoesAroundEveryNamedLayer(t *testing.T) {
 	require.Contains(t, turret.Describe(s), "  watch key\n  verify")
 }
 
+func TestInstrumentsAreToldWhichReplica(t *testing.T) {
+	var seen []string
+	instrument := func(name string) signer.Layer {
+		return turret.LayerFunc("watch "+name, func(ctx context.Context, req signer.Request, next signer.Service) (signer.Response, error) {
+			seen = append(seen, name+"@"+turret.Replica(ctx))
+			return next.Call(ctx, req)
+		})
+	}
+	down := fakeNamed("a")
+	down.call = func(context.Context, signer.Request) (signer.Response, error) {
+		return signer.Response{}, errors.New("down")
+	}
+	s := build(t, signer.NewBuilder(replicated(t, down, fakeNamed("b"))).Failover(failover.Options{}).Timeout(time.Second).Instrument(instrument))
+	_, err := s.SignMessage(nil, []byte("m"), crypto.SHA256)
+	require.NoError(t, err)
+	require.Equal(t, []string{"failover@", "timeout@a", "key@a", "timeout@b", "key@b"}, seen)
+}
+
 func TestEverythingWrongWithABuilderIsSaidAtOnce(t *testing.T) {
 	_, err := signer.NewBuilder(nil).
 		Timeout(0).
