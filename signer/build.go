@@ -193,6 +193,7 @@ func (b Builder) assemble(key Key, replicas []Key) Service {
 	service = b.stack(above, "")(service)
 	if b.needsTimeout() {
 		service = timeout.Layer[Request, Response](DefaultTimeout)(service)
+		service = b.instrumented("timeout")(service)
 	}
 	return service
 }

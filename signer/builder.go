@@ -208,10 +208,11 @@ func (b Builder) Balance(o balance.Options) Builder {
 }
 
 // Instrument puts a layer of yours around every layer named by a method of
-// Builder other than Use, wherever Instrument itself is called, and around the
-// key. It is told the name: "key", or that of the layer's package. Nil layers
-// are skipped. Below a fan-out, [turret.Replica] tells a layer which replica a
-// call has come to.
+// Builder other than Use, wherever Instrument itself is called, around the
+// timeout that a stack gets where it does not begin with one, and around the key.
+// It is told the name: "key", or that of the layer's package. Nil layers are
+// skipped. Below a fan-out, [turret.Replica] tells a layer which replica a call
+// has come to.
 func (b Builder) Instrument(layer func(layer string) Layer) Builder {
 	if layer == nil {
 		return b.fail("Instrument", errors.New("the function is nil"))

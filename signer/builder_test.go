@@ -290,7 +290,7 @@ func TestInstrumentsAreToldWhichReplica(t *testing.T) {
 	s := build(t, signer.NewBuilder(replicated(t, down, fakeNamed("b"))).Failover(failover.Options{}).Timeout(time.Second).Instrument(instrument))
 	_, err := s.SignMessage(nil, []byte("m"), crypto.SHA256)
 	require.NoError(t, err)
-	require.Equal(t, []string{"failover@", "timeout@a", "key@a", "timeout@b", "key@b"}, seen)
+	require.Equal(t, []string{"timeout@", "failover@", "timeout@a", "key@a", "timeout@b", "key@b"}, seen, "the first of them is the default one")
 }
 
 func TestEverythingWrongWithABuilderIsSaidAtOnce(t *testing.T) {
