@@ -207,7 +207,7 @@ func TestScrapeAgreesWithTheKMS(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := kmstest.NewServer()
 		defer srv.Close()
-		us := srv.Replica("us-east-1")
+		us := srv.Replica("eu-west-1")
 		key := awskms.MultiRegion(srv.CreateKey(types.KeySpecEccNistP256), srv.Client(), us.Client())
 		var err error
 		s, err = signer.NewBuilder(key).
@@ -297,7 +297,7 @@ func TestScrapeAgreesWithTheKMS(t *testing.T) {
 		require.Equal(t, c.Hung+c.Canceled, attempts("error_type=canceled"), "a timeout above the attempt ends it")
 		require.Positive(t, c.Throttled)
 	}
-	all("kms/us-east-1", statsUS)
+	all("kms/eu-west-1", statsUS)
 	require.Len(t, families["turret_attempt_duration_seconds"].Metric, 8)
 	require.Equal(t, calls, count("turret_call_duration_seconds"))
 	require.Equal(t, calls, count("turret_call_duration_seconds", "turret_outcome=ok", "turret_stack_name=web"))
@@ -335,10 +335,10 @@ func TestHedgesAcrossRegionsAreTold(t *testing.T) {
 		b := newBackend(t)
 		srv := kmstest.NewServer()
 		defer srv.Close()
-		us := srv.Replica("us-east-1")
+		us := srv.Replica("eu-west-1")
 		key := awskms.MultiRegion(srv.CreateKey(types.KeySpecEccNistP256), srv.Client(), us.Client())
 		s, err := signer.NewBuilder(key).
-			Hedge(hedge.Options{Delay: 50 * time.Millisecond}).
+			Hedge(hedge.Options{Delay: 50 * time.Millisecond, Budget: hedge.NewBudget(1)}).
 			Failover(failover.Options{Failures: failover.Never}).
 			Timeout(time.Second).
 			Instrument(telemetry.Instrument(b.options("web"))).
@@ -359,6 +359,6 @@ func TestHedgesAcrossRegionsAreTold(t *testing.T) {
 			replicas[attr(a, "turret.replica")] = attr(a, "turret.outcome")
 		}
 		require.Len(t, replicas, 2)
-		require.Equal(t, "ok", replicas["kms/us-east-1"])
+		require.Equal(t, "ok", replicas["kms/eu-west-1"])
 	})
 }
