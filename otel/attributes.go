@@ -60,19 +60,21 @@ func (o outcome) String() string {
 	return turret.Class(o).String()
 }
 
-// attributes are those of the outcome. What went well has no error.type, as the
-// semantic conventions want it.
-func (o outcome) attributes() []attribute.KeyValue {
-	if o == ok {
-		return []attribute.KeyValue{keyOutcome.String("ok")}
+// addTo adds the attributes of the outcome. What went well has no error.type, as
+// the semantic conventions want it.
+func (o outcome) addTo(attrs []attribute.KeyValue) []attribute.KeyValue {
+	attrs = append(attrs, keyOutcome.String(o.String()))
+	if o != ok {
+		attrs = append(attrs, keyErrorType.String(o.String()))
 	}
-	return []attribute.KeyValue{keyOutcome.String(o.String()), keyErrorType.String(o.String())}
+	return attrs
 }
 
-// text returns an attribute for a text from outside, or none if it is empty.
-func text(key attribute.Key, value string) []attribute.KeyValue {
+// addText adds an attribute for a text from outside, unless it is empty. What is
+// not UTF-8 is mended: collectors refuse whole batches for it.
+func addText(attrs []attribute.KeyValue, key attribute.Key, value string) []attribute.KeyValue {
 	if value == "" {
-		return nil
+		return attrs
 	}
-	return []attribute.KeyValue{key.String(strings.ToValidUTF8(value, "\uFFFD"))}
+	return append(attrs, key.String(strings.ToValidUTF8(value, "\uFFFD")))
 }

@@ -49,15 +49,13 @@ func keyOf(ctx context.Context, e turret.Event) eventKey {
 }
 
 func (t *telemetry) eventOptions(key eventKey) []metric.AddOption {
-	return addOptions(append(slices.Clip(t.stack), key.attributes()...))
+	return addOptions(key.addTo(slices.Clip(t.stack)))
 }
 
-func (key eventKey) attributes() []attribute.KeyValue {
-	attrs := slices.Concat(
-		text(keyLayer, key.layer),
-		text(keyEvent, string(key.kind)),
-		text(keyReplica, key.replica),
-	)
+func (key eventKey) addTo(attrs []attribute.KeyValue) []attribute.KeyValue {
+	attrs = addText(attrs, keyLayer, key.layer)
+	attrs = addText(attrs, keyEvent, string(key.kind))
+	attrs = addText(attrs, keyReplica, key.replica)
 	if key.err != ok {
 		attrs = append(attrs, keyErrorType.String(key.err.String()))
 	}
@@ -70,13 +68,11 @@ func (t *telemetry) addEvent(ctx context.Context, span trace.Span, e turret.Even
 	if !span.IsRecording() {
 		return
 	}
-	attrs := slices.Concat(
-		keyOf(ctx, e).attributes(),
-		text(keySubject, e.Name),
-		text(keyFrom, e.From),
-		text(keyTo, e.To),
-		t.errorText(e.Err),
-	)
+	attrs := keyOf(ctx, e).addTo(nil)
+	attrs = addText(attrs, keySubject, e.Name)
+	attrs = addText(attrs, keyFrom, e.From)
+	attrs = addText(attrs, keyTo, e.To)
+	attrs = t.addErrorText(attrs, e.Err)
 	if e.Count != 0 {
 		attrs = append(attrs, keyCount.Int(e.Count))
 	}

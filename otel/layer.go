@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/trace"
 
 	"github.com/turretgo/turret"
 	"github.com/turretgo/turret/signer"
@@ -57,8 +56,11 @@ func (s *caller[Req, Resp]) Call(ctx context.Context, req Req) (resp Resp, err e
 	ctx, m := s.t.calls.begin(ctx, "")
 	returned := false
 	defer func() {
-		tell(s.t, ctx, m.span, req, resp, err)
-		m.end(ctx, ended(ctx, returned, err))
+		var attrs []attribute.KeyValue
+		if m.span.IsRecording() {
+			attrs = describe(s.t, req, resp, err)
+		}
+		m.end(ctx, ended(ctx, returned, err), attrs)
 	}()
 	resp, err = s.next.Call(s.t.observe(ctx, m.span), req)
 	returned = true
@@ -95,12 +97,13 @@ func (s *attempter[Req, Resp]) Call(ctx context.Context, req Req) (resp Resp, er
 	ctx, m := s.t.attempts.begin(ctx, replica)
 	returned := false
 	defer func() {
+		var attrs []attribute.KeyValue
 		if m.span.IsRecording() {
-			m.span.SetAttributes(keyAttempt.Int(turret.Attempt(ctx)))
-			m.span.SetAttributes(text(keyReplica, replica)...)
+			attrs = describe(s.t, req, resp, err)
+			attrs = append(attrs, keyAttempt.Int(turret.Attempt(ctx)))
+			attrs = addText(attrs, keyReplica, replica)
 		}
-		tell(s.t, ctx, m.span, req, resp, err)
-		m.end(ctx, ended(ctx, returned, err))
+		m.end(ctx, ended(ctx, returned, err), attrs)
 	}()
 	resp, err = s.next.Call(ctx, req)
 	returned = true
@@ -120,26 +123,23 @@ func ended(ctx context.Context, returned bool, err error) outcome {
 	return failed(turret.Outcome(ctx, err))
 }
 
-// tell has the span tell of a signature which key made it, and how. The message
-// and the signature are nobody's business.
-func tell[Req, Resp any](t *telemetry, ctx context.Context, span trace.Span, req Req, resp Resp, err error) {
-	if !span.IsRecording() {
-		return
-	}
-	var attrs []attribute.KeyValue
+// describe returns what a span tells of a signature: which key made it, and how.
+// The message and the signature are nobody's business.
+func describe[Req, Resp any](t *telemetry, req Req, resp Resp, err error) []attribute.KeyValue {
+	attrs := make([]attribute.KeyValue, 0, 8)
 	if req, ok := any(req).(signer.Request); ok {
-		attrs = append(attrs, text(keyAlgorithm, string(req.Algorithm))...)
-		attrs = append(attrs, text(keyMessageType, string(req.MessageType))...)
+		attrs = addText(attrs, keyAlgorithm, string(req.Algorithm))
+		attrs = addText(attrs, keyMessageType, string(req.MessageType))
 	}
 	if resp, ok := any(resp).(signer.Response); ok {
-		attrs = append(attrs, text(keyKeyID, resp.KeyID)...)
+		attrs = addText(attrs, keyKeyID, resp.KeyID)
 	}
-	span.SetAttributes(append(attrs, t.errorText(err)...)...)
+	return t.addErrorText(attrs, err)
 }
 
-func (t *telemetry) errorText(err error) []attribute.KeyValue {
+func (t *telemetry) addErrorText(attrs []attribute.KeyValue, err error) []attribute.KeyValue {
 	if err == nil || t.ErrorText == nil {
-		return nil
+		return attrs
 	}
-	return text(keyErrorText, t.ErrorText(err))
+	return addText(attrs, keyErrorText, t.ErrorText(err))
 }

@@ -34,7 +34,7 @@ func (op *operation) init(stack []attribute.KeyValue) {
 	op.series = bounded[string, *series]{
 		limit: maxReplicas,
 		make: func(replica string) *series {
-			return newSeries(append(slices.Clip(stack), text(keyReplica, replica)...))
+			return newSeries(addText(slices.Clip(stack), keyReplica, replica))
 		},
 		rest: newSeries(append(slices.Clip(stack), keyOverflow.Bool(true))),
 	}
@@ -43,7 +43,7 @@ func (op *operation) init(stack []attribute.KeyValue) {
 func newSeries(attrs []attribute.KeyValue) *series {
 	s := &series{active: addOptions(attrs)}
 	for o := range outcomes {
-		set := attribute.NewSet(append(slices.Clip(attrs), o.attributes()...)...)
+		set := attribute.NewSet(o.addTo(slices.Clip(attrs))...)
 		s.ended[o] = []metric.RecordOption{metric.WithAttributeSet(set)}
 	}
 	return s
@@ -69,12 +69,13 @@ func (op *operation) begin(ctx context.Context, replica string) (context.Context
 	return ctx, m
 }
 
-// end takes the context that begin returned, so that measurements can be traced.
-func (m *measured) end(ctx context.Context, o outcome) {
+// end takes the context that begin returned, so that measurements can be traced,
+// and what the span is to have besides.
+func (m *measured) end(ctx context.Context, o outcome, attrs []attribute.KeyValue) {
 	m.op.active.Add(ctx, -1, m.series.active...)
 	m.op.duration.Record(ctx, time.Since(m.began).Seconds(), m.series.ended[o]...)
 	if m.span.IsRecording() {
-		m.span.SetAttributes(o.attributes()...)
+		m.span.SetAttributes(o.addTo(attrs)...)
 		if isFailure(o) {
 			m.span.SetStatus(codes.Error, o.String())
 		}

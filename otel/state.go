@@ -182,7 +182,7 @@ func (s *states) report(o metric.Observer, r reading, attrs []attribute.KeyValue
 		if state == r.word {
 			is = 1
 		}
-		o.ObserveFloat64(gauge, is, metric.WithAttributes(append(slices.Clip(attrs), text(keyState, state)...)...))
+		o.ObserveFloat64(gauge, is, metric.WithAttributes(addText(slices.Clip(attrs), keyState, state)...))
 	}
 }
 
@@ -261,7 +261,7 @@ func (r *reader) group(layer string, group slog.Value, replica string, attrs []a
 	}
 	for _, a := range group.Group() {
 		if a.Key == "name" && a.Value.Kind() == slog.KindString {
-			attrs = append(slices.Clip(attrs), text(keyLayerName, a.Value.String())...)
+			attrs = addText(slices.Clip(attrs), keyLayerName, a.Value.String())
 		}
 	}
 	for _, a := range group.Group() {
@@ -270,7 +270,7 @@ func (r *reader) group(layer string, group slog.Value, replica string, attrs []a
 			r.group(layer, value, a.Key, attrs)
 			continue
 		}
-		reading := reading{gauge: "turret." + layer + "." + a.Key, attrs: slices.Concat(attrs, text(keyReplica, replica))}
+		reading := reading{gauge: "turret." + layer + "." + a.Key, attrs: addText(slices.Clip(attrs), keyReplica, replica)}
 		if a.Key != "name" && isName(reading.gauge) && reading.take(value) {
 			r.readings = append(r.readings, reading)
 		}

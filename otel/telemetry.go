@@ -47,7 +47,7 @@ func newTelemetry(o Options) *telemetry {
 	if o.MeterProvider == nil {
 		o.MeterProvider = otel.GetMeterProvider()
 	}
-	t := &telemetry{Options: o, stack: text(keyStack, o.Name)}
+	t := &telemetry{Options: o, stack: addText(nil, keyStack, o.Name)}
 	tracer, meter := o.TracerProvider.Tracer(scope), o.MeterProvider.Meter(scope)
 	t.calls = operation{
 		tracer:   tracer,
