@@ -1,0 +1,101 @@
+package telemetry_test
+
+import (
+	"context"
+	"os"
+	"regexp"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+	"weak"
+
+	"github.com/sony/gobreaker/v2"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel"
+
+	"github.com/turretgo/turret"
+	"github.com/turretgo/turret/middleware/adaptive"
+	"github.com/turretgo/turret/middleware/breaker"
+	"github.com/turretgo/turret/middleware/concurrency"
+	"github.com/turretgo/turret/middleware/hedge"
+	"github.com/turretgo/turret/middleware/ratelimit"
+	"github.com/turretgo/turret/middleware/retry"
+	"github.com/turretgo/turret/middleware/throttle"
+	telemetry "github.com/turretgo/turret/otel"
+)
+
+func TestClosedStackIsNotKeptAlive(t *testing.T) {
+	b := newBackend(t)
+	layer := telemetry.Layer[string, string](b.options("web"))
+	gone := func() weak.Pointer[leaf] {
+		leaf := new(leaf)
+		svc := layer(ratelimit.Layer[string, string](ratelimit.Options{Rate: 10})(leaf))
+		require.NotEmpty(t, present(b.points(), "turret.ratelimit.tokens"))
+		require.NoError(t, turret.Close(svc))
+		return weak.Make(leaf)
+	}()
+	deadline := time.Now().Add(10 * time.Second)
+	for gone.Value() != nil && time.Now().Before(deadline) {
+		runtime.GC()
+	}
+	require.Nil(t, gone.Value())
+	runtime.KeepAlive(layer)
+}
+
+// leaf is a service that has an address of its own.
+type leaf struct{ answer *string }
+
+func (l *leaf) Call(context.Context, string) (string, error) { return *l.answer, nil }
+
+// The package comment lists what there is.
+func TestDocumentationNamesEverything(t *testing.T) {
+	doc, err := os.ReadFile("doc.go")
+	require.NoError(t, err)
+	keys, err := os.ReadFile("attributes.go")
+	require.NoError(t, err)
+	found := regexp.MustCompile(`attribute\.Key\("([^"]+)"\)`).FindAllStringSubmatch(string(keys), -1)
+	require.Greater(t, len(found), 15)
+	for _, key := range found {
+		require.Contains(t, string(doc), key[1])
+	}
+
+	// Every layer that has a state, and every key of it.
+	b := newBackend(t)
+	svc := stack(b.options("all"), fine,
+		retry.Layer[string, string](retry.Options{Budget: retry.NewBudget(0.1, 1)}),
+		hedge.Layer[string, string](hedge.Options{}),
+		concurrency.Layer[string, string](concurrency.Options{Max: 1}),
+		adaptive.Layer[string, string](adaptive.Options{}),
+		throttle.Layer[string, string](throttle.Options{}),
+		ratelimit.Layer[string, string](ratelimit.Options{Rate: 1}),
+		breaker.Layer[string, string](gobreaker.Settings{}))
+	defer turret.Close(svc)
+	for point := range b.points() {
+		name, _, _ := strings.Cut(point, "{")
+		_, layerAndKey, _ := strings.Cut(name, ".")
+		_, key, _ := strings.Cut(layerAndKey, ".")
+		require.True(t, strings.Contains(string(doc), name) || key != "" && strings.Contains(string(doc), key), name)
+	}
+}
+
+// Programs build their stacks first, and set OpenTelemetry up later.
+func TestGlobalProvidersMayBeSetLater(t *testing.T) {
+	traces, meters := otel.GetTracerProvider(), otel.GetMeterProvider()
+	defer otel.SetTracerProvider(traces)
+	defer otel.SetMeterProvider(meters)
+	svc := stack(telemetry.Options{Name: "early"}, fine, ratelimit.Layer[string, string](ratelimit.Options{Rate: 10}))
+	_, err := svc.Call(t.Context(), "untold")
+	require.NoError(t, err)
+
+	b := newBackend(t)
+	otel.SetTracerProvider(b.traces)
+	otel.SetMeterProvider(b.meters)
+	_, err = svc.Call(context.Background(), "told")
+	require.NoError(t, err)
+	require.Len(t, b.named("turret.call"), 1)
+	require.Equal(t, 1.0, sum(b.points(), "turret.call.duration"))
+	require.NotEmpty(t, present(b.points(), "turret.ratelimit.tokens"))
+	require.NoError(t, turret.Close(svc))
+	require.Empty(t, present(b.points(), "turret.ratelimit.tokens"))
+}
