@@ -13,6 +13,8 @@ import (
 	"github.com/sony/gobreaker/v2"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/metric/noop"
 
 	"github.com/turretgo/turret"
 	"github.com/turretgo/turret/middleware/adaptive"
@@ -42,6 +44,54 @@ func TestClosedStackIsNotKeptAlive(t *testing.T) {
 	require.Nil(t, gone.Value())
 	runtime.KeepAlive(layer)
 }
+
+func TestCallbackIsRegisteredWhileThereAreStacks(t *testing.T) {
+	meters := new(countingMeters)
+	layer := telemetry.Layer[string, string](telemetry.Options{MeterProvider: meters})
+	limited := func() service {
+		return layer(ratelimit.Layer[string, string](ratelimit.Options{Rate: 10})(turret.ServiceFunc[string, string](fine)))
+	}
+	bare := layer(turret.ServiceFunc[string, string](fine))
+	require.Zero(t, meters.registered, "there is nothing to observe")
+	one, two := limited(), limited()
+	require.Equal(t, 1, meters.registered)
+	require.NoError(t, turret.Close(one))
+	require.NoError(t, turret.Close(bare))
+	require.Equal(t, 1, meters.registered)
+	require.NoError(t, turret.Close(two))
+	require.Zero(t, meters.registered)
+	three := limited()
+	require.Equal(t, 1, meters.registered)
+	require.NoError(t, turret.Close(three))
+	require.Zero(t, meters.registered)
+}
+
+// countingMeters count the callbacks that are registered.
+type countingMeters struct {
+	noop.MeterProvider
+	registered int
+}
+
+func (m *countingMeters) Meter(string, ...metric.MeterOption) metric.Meter {
+	return countingMeter{all: m}
+}
+
+type countingMeter struct {
+	noop.Meter
+	all *countingMeters
+}
+
+func (m countingMeter) RegisterCallback(metric.Callback, ...metric.Observable) (metric.Registration, error) {
+	m.all.registered++
+	return countingRegistration{all: m.all}, nil
+}
+
+type countingRegistration struct {
+	noop.Registration
+	all *countingMeters
+}
+
+func (r countingRegistration) Unregister() error { r.all.registered--; return nil }
 
 // leaf is a service that has an address of its own.
 type leaf struct{ answer *string }

@@ -3,10 +3,15 @@ package telemetry_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 
+	"github.com/go-logr/logr/funcr"
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
@@ -17,7 +22,24 @@ import (
 	telemetry "github.com/turretgo/turret/otel"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(quiet{m}) }
+
+// quiet fails where OpenTelemetry has something to complain of.
+type quiet struct{ *testing.M }
+
+func (q quiet) Run() int {
+	var complaints atomic.Int64
+	complain := func(text string) {
+		complaints.Add(1)
+		fmt.Fprintln(os.Stderr, "OpenTelemetry:", text)
+	}
+	otel.SetLogger(funcr.New(func(_, text string) { complain(text) }, funcr.Options{}))
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { complain(err.Error()) }))
+	if code := q.M.Run(); code != 0 || complaints.Load() == 0 {
+		return code
+	}
+	return 1
+}
 
 // backend is OpenTelemetry's SDK, and what it would have exported.
 type backend struct {

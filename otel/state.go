@@ -38,11 +38,11 @@ type states struct {
 	// called under a lock that they want.
 	registering  sync.Mutex
 	registration metric.Registration
+	gauges       map[string]metric.Float64ObservableGauge // of the registration; not changed, but replaced
 
-	mu     sync.Mutex
-	live   []*stack // by number, from 1; nil where one has gone
-	gauges map[string]metric.Float64ObservableGauge
-	words  map[string][]string // the states seen, by gauge
+	mu    sync.Mutex
+	live  []*stack            // by number, from 1; nil where one has gone
+	words map[string][]string // the states seen, by gauge
 }
 
 // stack is one whose state is observed.
@@ -90,28 +90,33 @@ func (s *states) register() {
 	defer s.registering.Unlock()
 	live := s.stacks()
 	if len(live) == 0 {
-		s.unregister()
+		s.replace(nil)
 		return
 	}
-	isNew := s.makeGauges(live)
-	if len(s.gauges) == 0 || s.registration != nil && !isNew {
+	gauges := s.gaugesOf(live)
+	if len(gauges) == 0 || s.registration != nil && len(gauges) == len(s.gauges) {
 		return
 	}
-	s.unregister()
+	s.gauges = gauges
 	var instruments []metric.Observable
-	for _, g := range s.gauges {
+	for _, g := range gauges {
 		instruments = append(instruments, g)
 	}
-	var err error
-	s.registration, err = s.meter.RegisterCallback(s.observe, instruments...)
+	r, err := s.meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		s.observe(o, gauges)
+		return nil
+	}, instruments...)
 	handle(err)
+	s.replace(r)
 }
 
-func (s *states) unregister() {
+// replace is called when the next callback is registered, so that no collection
+// finds none.
+func (s *states) replace(r metric.Registration) {
 	if s.registration != nil {
 		handle(s.registration.Unregister())
-		s.registration = nil
 	}
+	s.registration = r
 }
 
 // stacks are the live ones, by their numbers.
@@ -127,12 +132,10 @@ func (s *states) stacks() map[int]*stack {
 	return live
 }
 
-// makeGauges makes the gauges that are missing, and reports whether any were.
-func (s *states) makeGauges(live map[int]*stack) (isNew bool) {
-	gauges := maps.Clone(s.gauges)
-	if gauges == nil {
-		gauges = make(map[string]metric.Float64ObservableGauge)
-	}
+// gaugesOf returns the gauges that there are, and those that are missing.
+func (s *states) gaugesOf(live map[int]*stack) map[string]metric.Float64ObservableGauge {
+	gauges := make(map[string]metric.Float64ObservableGauge)
+	maps.Copy(gauges, s.gauges)
 	for _, st := range live {
 		for _, r := range read(st.svc) {
 			if gauges[r.gauge] != nil || len(gauges) >= maxGauges {
@@ -141,57 +144,47 @@ func (s *states) makeGauges(live map[int]*stack) (isNew bool) {
 			g, err := s.meter.Float64ObservableGauge(r.gauge, metric.WithUnit(r.unit), metric.WithDescription(r.description()))
 			handle(err)
 			if g != nil {
-				gauges[r.gauge], isNew = g, true
+				gauges[r.gauge] = g
 			}
 		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.gauges = gauges
-	return isNew
+	return gauges
 }
 
-// observe is the callback.
-func (s *states) observe(_ context.Context, o metric.Observer) error {
+func (s *states) observe(o metric.Observer, gauges map[string]metric.Float64ObservableGauge) {
 	for number, st := range s.stacks() {
 		attrs := slices.Clip(s.stack)
 		if number > 1 {
 			attrs = append(attrs, keyStackNumber.Int(number))
 		}
 		for _, r := range read(st.svc) {
-			s.report(o, r, attrs)
+			if gauge := gauges[r.gauge]; gauge != nil {
+				s.report(o, gauge, r, attrs)
+			}
 		}
 	}
-	return nil
 }
 
-func (s *states) report(o metric.Observer, r reading, attrs []attribute.KeyValue) {
-	s.mu.Lock()
-	gauge, states := s.gauges[r.gauge], s.wordsOf(r)
-	s.mu.Unlock()
-	if gauge == nil {
-		return
-	}
+func (s *states) report(o metric.Observer, gauge metric.Float64Observable, r reading, attrs []attribute.KeyValue) {
 	attrs = append(slices.Clip(attrs), r.attrs...)
 	if r.word == "" {
 		o.ObserveFloat64(gauge, r.value, metric.WithAttributes(attrs...))
 		return
 	}
-	for _, state := range states {
+	for _, word := range s.wordsOf(r) {
 		is := 0.0
-		if state == r.word {
+		if word == r.word {
 			is = 1
 		}
-		o.ObserveFloat64(gauge, is, metric.WithAttributes(addText(slices.Clip(attrs), keyState, state)...))
+		o.ObserveFloat64(gauge, is, metric.WithAttributes(addText(slices.Clip(attrs), keyState, word)...))
 	}
 }
 
 // wordsOf returns all states that a gauge is known to tell of: who leaves one
 // must be seen to have left it.
 func (s *states) wordsOf(r reading) []string {
-	if r.word == "" {
-		return nil
-	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.words == nil {
 		s.words = maps.Clone(words)
 	}
