@@ -50,7 +50,7 @@ func ExampleInstrument() {
 		fmt.Print(span.Name)
 		for _, a := range span.Attributes {
 			if a.Key == "turret.attempt" || a.Key == "turret.outcome" {
-				fmt.Print(" ", a.Value.Emit())
+				fmt.Print(" ", a.Value.String())
 			}
 		}
 		for _, e := range span.Events {

@@ -51,13 +51,19 @@ type backend struct {
 }
 
 func newBackend(t testing.TB, readers ...sdkmetric.Option) *backend {
-	b := &backend{t: t, exports: tracetest.NewInMemoryExporter(), reader: sdkmetric.NewManualReader()}
-	b.traces = sdktrace.NewTracerProvider(sdktrace.WithSyncer(b.exports))
-	b.meters = sdkmetric.NewMeterProvider(append(readers, sdkmetric.WithReader(b.reader))...)
+	b := makeBackend(readers...)
+	b.t = t
 	t.Cleanup(func() {
 		require.NoError(t, b.traces.Shutdown(context.Background()))
 		require.NoError(t, b.meters.Shutdown(context.Background()))
 	})
+	return b
+}
+
+func makeBackend(readers ...sdkmetric.Option) *backend {
+	b := &backend{exports: tracetest.NewInMemoryExporter(), reader: sdkmetric.NewManualReader()}
+	b.traces = sdktrace.NewTracerProvider(sdktrace.WithSyncer(b.exports))
+	b.meters = sdkmetric.NewMeterProvider(append(readers, sdkmetric.WithReader(b.reader))...)
 	return b
 }
 
@@ -139,7 +145,7 @@ func present(points map[string]float64, metric string, attrs ...string) (names [
 func list(attrs []attribute.KeyValue) string {
 	var parts []string
 	for _, a := range attrs {
-		parts = append(parts, string(a.Key)+"="+a.Value.Emit())
+		parts = append(parts, string(a.Key)+"="+a.Value.String())
 	}
 	return strings.Join(parts, ",")
 }
