@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/turretgo/turret"
+	"github.com/turretgo/turret/middleware/internal/deadline"
 )
 
 // ErrExceeded is what errors.Is finds in the error of a call that ran out of
@@ -95,8 +96,9 @@ type service[Req, Resp any] struct {
 }
 
 func (s *service[Req, Resp]) Call(ctx context.Context, req Req) (Resp, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, s.limit, s.cause)
-	defer cancel()
+	bounded := deadline.After(ctx, s.limit, s.cause)
+	defer bounded.Cancel()
+	ctx = bounded
 	resp, err := s.next.Call(ctx, req)
 	if err == nil || context.Cause(ctx) != s.cause || turret.Outcome(ctx, err) != turret.Canceled {
 		return resp, err
