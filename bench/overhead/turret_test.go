@@ -1,7 +1,6 @@
 package overhead_test
 
 import (
-	"context"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
@@ -22,10 +21,12 @@ func turretRateLimit() layer {
 	return ratelimit.Layer[int, int](ratelimit.Options{Rate: plenty, Burst: plenty})
 }
 
-// turretStack returns a call through layers, outermost first.
-func turretStack(layers ...layer) call {
-	return turret.Stack(layers...)(turret.ServiceFunc[int, int](answer)).Call
+// turretFour is the stack of the four layers that everyone needs.
+func turretFour(service call) call {
+	return turretStack(service, turretTimeout(), turretRetry(), turretRateLimit(), turretBreaker())
 }
 
-// answer is the service: the fastest there is.
-func answer(_ context.Context, n int) (int, error) { return n, nil }
+// turretStack returns a call through layers, outermost first, to a service.
+func turretStack(service call, layers ...layer) call {
+	return turret.Stack(layers...)(turret.ServiceFunc[int, int](service)).Call
+}

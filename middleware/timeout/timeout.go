@@ -15,6 +15,17 @@
 // error, and a deadline of the caller's own is never [ErrExceeded]. Passing the
 // time that is left down the stack is what the SRE book calls deadline
 // propagation, and a Go context does.
+//
+// The layer costs a reading of the clock and one allocation, a fifth of what
+// context.WithTimeout costs, as long as nobody below asks the context for Done or
+// makes another from it: its timer is started then, and it costs from there on what
+// one of the standard library does, and two allocations more. So what is saved is
+// saved by services that answer at once, such as caches and local keys, and by calls
+// that a layer refuses; net/http and database/sql ask.
+//
+// Without a timer, the clock alone does not tell whether a service that never looks
+// at its context was left by its caller before or after its time ran out. The layer
+// puts such a call down to the caller.
 package timeout
 
 import (

@@ -192,7 +192,46 @@ func TestInnerContextEndsWhenCallReturns(t *testing.T) {
 		})
 		_, err := wrap(s, time.Minute).Call(t.Context(), 1)
 		require.NoError(t, err)
-		require.Error(t, inner.Err())
+		require.Equal(t, context.Canceled, inner.Err())
+		<-inner.Done()
+		child, cancel := context.WithCancel(inner)
+		defer cancel()
+		require.Equal(t, context.Canceled, context.Cause(child))
+	})
+}
+
+// Some services never look at their context, and what became of it is seen only when
+// they have failed.
+func TestOfTwoTimeoutsThatNobodyLookedAtTheFirstIsTold(t *testing.T) {
+	failed := errors.New("failed")
+	late := turret.ServiceFunc[int, int](func(context.Context, int) (int, error) {
+		<-time.After(time.Hour)
+		return 0, failed
+	})
+	for _, limits := range [][]time.Duration{{2 * time.Second, time.Second}, {time.Second, 2 * time.Second}, {time.Second, time.Second}} {
+		synctest.Test(t, func(t *testing.T) {
+			_, err := wrap(late, limits...).Call(t.Context(), 1)
+			var e *timeout.Error
+			require.ErrorAs(t, err, &e)
+			require.Equal(t, time.Second, e.Limit)
+			require.ErrorIs(t, err, failed)
+			require.Equal(t, turret.Transient, turret.Outcome(t.Context(), err))
+		})
+	}
+}
+
+func TestCallersCancelIsToldOfAServiceThatNeverLooked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		failed := errors.New("failed")
+		late := turret.ServiceFunc[int, int](func(context.Context, int) (int, error) {
+			<-time.After(time.Hour)
+			return 0, failed
+		})
+		_, err := wrap(late, time.Minute).Call(ctx, 1)
+		require.Same(t, failed, err)
+		require.Equal(t, turret.Canceled, turret.Outcome(ctx, err))
 	})
 }
 
@@ -200,14 +239,22 @@ func TestDescribe(t *testing.T) {
 	require.Equal(t, "timeout 2s\nfunc", turret.Describe(wrap(serve(0), 2*time.Second)))
 }
 
-func TestAllocatesNoMoreThanContextWithTimeout(t *testing.T) {
-	s := wrap(turret.ServiceFunc[int, int](answer), time.Minute)
+func TestOneAllocationACallUnlessSomebodyAsksForDone(t *testing.T) {
+	for _, limits := range [][]time.Duration{{time.Minute}, {time.Minute, time.Second}} {
+		s := wrap(turret.ServiceFunc[int, int](answer), limits...)
+		require.LessOrEqual(t, testing.AllocsPerRun(1000, func() { _, _ = s.Call(t.Context(), 1) }), float64(len(limits)))
+	}
+}
+
+func TestAllocatesTwoMoreThanContextWithTimeoutWhereSomebodyAsks(t *testing.T) {
+	s := wrap(turret.ServiceFunc[int, int](askDone), time.Minute)
 	layer := testing.AllocsPerRun(1000, func() { _, _ = s.Call(t.Context(), 1) })
 	plain := testing.AllocsPerRun(1000, func() {
-		_, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx.Done()
 		cancel()
 	})
-	require.LessOrEqual(t, layer, plain)
+	require.LessOrEqual(t, layer, plain+2)
 }
 
 func Example() {
@@ -239,9 +286,28 @@ func BenchmarkLayer(b *testing.B) {
 	}
 }
 
+// BenchmarkLayerDone is the layer above a service that asks for Done, as most that
+// use the network do.
+func BenchmarkLayerDone(b *testing.B) {
+	s := wrap(turret.ServiceFunc[int, int](askDone), time.Minute)
+	b.ReportAllocs()
+	for b.Loop() {
+		sink, _ = s.Call(context.Background(), 1)
+	}
+}
+
+func askDone(ctx context.Context, n int) (int, error) {
+	ctx.Done()
+	return n, nil
+}
+
 // BenchmarkHandwritten is what one writes without the layer.
-func BenchmarkHandwritten(b *testing.B) {
-	var s service = turret.ServiceFunc[int, int](answer)
+func BenchmarkHandwritten(b *testing.B) { benchHandwritten(b, answer) }
+
+func BenchmarkHandwrittenDone(b *testing.B) { benchHandwritten(b, askDone) }
+
+func benchHandwritten(b *testing.B, f turret.ServiceFunc[int, int]) {
+	var s service = f
 	call := func(ctx context.Context, n int) (int, error) {
 		ctx, cancel := context.WithTimeout(ctx, time.Minute)
 		defer cancel()
