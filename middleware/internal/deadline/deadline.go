@@ -133,7 +133,7 @@ func (c *Context) standard(canceled bool) (context.Context, context.CancelFunc) 
 		return ctx, cancel
 	case c.deadline.IsZero():
 		return context.WithCancel(c.parent)
-	case c.passed() && c.parent.Err() == context.DeadlineExceeded: // the parent's deadline is later
+	case c.parent.Err() == context.DeadlineExceeded && c.passed(): // the parent's deadline is later
 		return context.WithDeadlineCause(context.WithoutCancel(c.parent), c.deadline, c.cause)
 	default:
 		return context.WithDeadlineCause(c.parent, c.deadline, c.cause)

@@ -248,7 +248,6 @@ func TestEndsLikeTheStandardLibrarys(t *testing.T) {
 			conform(t, name+", "+looked, func(t *testing.T, with maker) {
 				ctx := test.run(t, with, look)
 				requireEnd(t, ctx, test.end.err, test.end.cause)
-				require.Equal(t, test.end.err, deadline.ErrAt(ctx, time.Now()))
 			})
 		}
 	}
