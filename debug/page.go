@@ -1,0 +1,235 @@
+package debug
+
+import (
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"fmt"
+	"html/template"
+	"io"
+	"log/slog"
+	"regexp"
+	"strings"
+	"time"
+)
+
+var (
+	//go:embed page.html
+	markup string
+	//go:embed page.css
+	style string
+	//go:embed page.js
+	script string
+
+	page = template.Must(template.New("page").Funcs(template.FuncMap{
+		"count":   whole[int64],
+		"decimal": decimal,
+		"failed":  Counts.failedShare,
+		"latency": latency,
+		"percent": percent,
+		"seconds": seconds,
+		"whole":   whole[uint64],
+	}).Parse(markup))
+
+	// policy lets nothing in but the page's own style and script, which asks for
+	// nothing but the page.
+	policy = "default-src 'none'; style-src " + hash(style) + "; script-src " + hash(script) +
+		"; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+func hash(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+}
+
+// pageView and the types below it are a Report as the template has it.
+type pageView struct {
+	Refresh bool
+	Now     string
+	NowISO  string
+	Style   template.CSS
+	Script  template.JS
+	Stacks  []stackView
+}
+
+type stackView struct {
+	Stack
+	ID       string
+	Overview *statsView // of the outermost layer that keeps account
+	At       string     // that layer, unless it is the outermost of all
+	Layers   []layerView
+	HasStats bool
+}
+
+type layerView struct {
+	Name, Rest string // of its line
+	Problem    string
+	Readings   []reading
+	Stats      *statsView
+	Above      bool // its account is the stack's overview
+	Replicas   []replicaView
+}
+
+type replicaView struct {
+	Name     string
+	Readings []reading // what the fan-out says of it
+	Layers   []layerView
+}
+
+type statsView struct {
+	*Stats
+	ID       string
+	Latency  chart
+	Rates    chart
+	Since    string
+	SinceISO string
+	Lasted   string
+	Errors   []errorView
+}
+
+type errorView struct{ Class, Text, ISO, Clock, Ago string }
+
+// ending is how calls ended, and how many.
+type ending struct {
+	Name          string
+	Rate          float64
+	Minute, Total uint64
+}
+
+// None reports whether no call ended so.
+func (e ending) None() bool { return e.Total == 0 }
+
+// Endings are the rows of the table of counts.
+func (v *statsView) Endings() (rows []ending) {
+	minute, total := v.Minute.Counts.byEnding(), v.Total.byEnding()
+	for i, name := range endings {
+		rate := float64(minute[i]) / max(v.Minute.Seconds, 1)
+		rows = append(rows, ending{name, rate, minute[i], total[i]})
+	}
+	return rows
+}
+
+var endings = [...]string{"ok", "unknown", "transient", "throttled", "permanent", "canceled", "rejected"}
+
+func (c Counts) byEnding() [len(endings)]uint64 {
+	return [...]uint64{c.OK, c.Unknown, c.Transient, c.Throttled, c.Permanent, c.Canceled, c.Rejected}
+}
+
+func render(w io.Writer, r Report, refresh bool) error {
+	v := pageView{
+		Refresh: refresh,
+		Now:     r.Now.Format("2006-01-02 15:04:05 MST"),
+		NowISO:  r.Now.Format(time.RFC3339),
+		Style:   template.CSS(style),
+		Script:  template.JS(script),
+	}
+	for _, s := range r.Stacks {
+		v.Stacks = append(v.Stacks, viewStack(r.Now, s))
+	}
+	return page.Execute(w, v)
+}
+
+func viewStack(now time.Time, s Stack) stackView {
+	v := stackView{Stack: s, ID: "stack-" + s.Name}
+	overview := -1
+	for i, l := range s.Layers {
+		if l.Stats != nil {
+			overview = i
+			v.Overview = viewStats(now, v.ID, l.Stats)
+			if i > 0 {
+				v.At = l.Line
+			}
+			break
+		}
+	}
+	v.HasStats = v.Overview != nil
+	v.Layers = viewLayers(now, v.ID, s.Layers, overview, &v.HasStats)
+	return v
+}
+
+// viewLayers has the account of all layers but the one that is the overview, and
+// notes in found if there is any.
+func viewLayers(now time.Time, id string, layers []Layer, overview int, found *bool) (views []layerView) {
+	for i, l := range layers {
+		id := fmt.Sprintf("%s/%d", id, i)
+		v := layerView{Problem: l.Problem, Above: i == overview}
+		v.Name, v.Rest = split(l.Line)
+		if l.Stats != nil && i != overview {
+			v.Stats = viewStats(now, id, l.Stats)
+			*found = true
+		}
+		said := attributes(l.state)
+		for j, r := range l.Replicas {
+			var of []slog.Attr
+			of, said = take(said, r.Name)
+			below := r.Layers
+			if len(below) > 0 && below[0].Line == r.Name { // a title, which the heading is already
+				below = below[1:]
+			}
+			v.Replicas = append(v.Replicas, replicaView{
+				Name:     r.Name,
+				Readings: readings(of, ""),
+				Layers:   viewLayers(now, fmt.Sprintf("%s/%d", id, j), below, -1, found),
+			})
+		}
+		v.Readings = readings(said, l.Line)
+		views = append(views, v)
+	}
+	return views
+}
+
+// take takes the group of that name out of attrs.
+func take(attrs []slog.Attr, name string) (group, rest []slog.Attr) {
+	for _, a := range attrs {
+		if a.Key == name && a.Value.Kind() == slog.KindGroup {
+			group = append(group, a.Value.Group()...)
+		} else {
+			rest = append(rest, a)
+		}
+	}
+	return group, rest
+}
+
+// kind matches the words that a line begins with, before its numbers and names.
+var kind = regexp.MustCompile(`^(?:[a-z]+(?: [a-z]+)?|[A-Za-z]+(?: [A-Z]+)?)(?: |$)`)
+
+// split divides a layer's line into what it is and how it is configured.
+func split(line string) (name, rest string) {
+	if k := kind.FindString(line); k != "" {
+		return strings.TrimSpace(k), line[len(k):]
+	}
+	return line, ""
+}
+
+func viewStats(now time.Time, id string, s *Stats) *statsView {
+	v := &statsView{
+		Stats:    s,
+		ID:       id,
+		Latency:  latencies(now, s),
+		Rates:    rates(now, s),
+		Since:    s.Since.In(now.Location()).Format("2006-01-02 15:04:05"),
+		SinceISO: s.Since.Format(time.RFC3339),
+		Lasted:   span(now.Sub(s.Since).Truncate(time.Second)),
+	}
+	for _, e := range s.Errors {
+		v.Errors = append(v.Errors, errorView{e.Class, e.Text, e.Time.Format(time.RFC3339Nano), clock(now, e.Time), ago(now, e.Time)})
+	}
+	return v
+}
+
+// latency is a duration that is unknown if it is 0.
+func latency(s float64) string {
+	if s == 0 {
+		return "–"
+	}
+	return seconds(s)
+}
+
+func (c Counts) failed() uint64 { return c.Calls - c.OK }
+
+func (c Counts) failedShare() float64 {
+	if c.Calls == 0 {
+		return 0
+	}
+	return float64(c.failed()) / float64(c.Calls)
+}
