@@ -89,6 +89,9 @@ type statsView struct {
 
 type errorView struct{ Class, Text, ISO, Clock, Ago string }
 
+// Latest is the last error, if there is one.
+func (v *statsView) Latest() []errorView { return v.Errors[:min(1, len(v.Errors))] }
+
 // ending is how calls ended, and how many.
 type ending struct {
 	Name          string

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"image"
+	"image/png"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/turretgo/turret/examples/internal/command"
+)
+
+// The picture's width, and more than its height.
+const width, height = 1000, 4000
+
+// screenshot has Chromium write a picture of a page.
+func screenshot(ctx context.Context, url, file string) error {
+	chromium, err := exec.LookPath("chromium")
+	if err != nil {
+		return command.Mistakef("-screenshot needs Chromium (apt-get install chromium): %w", err)
+	}
+	dir, err := os.MkdirTemp("", "turret-debug-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	picture := filepath.Join(dir, "page.png")
+
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, chromium,
+		"--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+		"--disable-background-networking", "--disable-component-update", "--disable-sync",
+		"--user-data-dir="+filepath.Join(dir, "profile"), "--hide-scrollbars",
+		"--blink-settings=preferredColorScheme=1", // light
+		fmt.Sprintf("--window-size=%d,%d", width, height), "--screenshot="+picture, url)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // it ends its children
+	cmd.WaitDelay = 5 * time.Second
+	if said, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("chromium: %w: %s", err, strings.TrimSpace(string(said)))
+	}
+	return trim(picture, file)
+}
+
+// trim writes a picture without the empty part at its end.
+func trim(from, to string) error {
+	raw, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	whole, err := png.Decode(bytes.NewReader(raw))
+	if err != nil {
+		return err
+	}
+	bounds := whole.Bounds()
+	for empty(whole, bounds.Max.Y-1) && bounds.Dy() > 1 {
+		bounds.Max.Y--
+	}
+	bounds.Max.Y = min(bounds.Max.Y+20, whole.Bounds().Max.Y)
+	part := whole.(interface {
+		SubImage(image.Rectangle) image.Image
+	}).SubImage(bounds)
+	var small bytes.Buffer
+	if err := (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&small, part); err != nil {
+		return err
+	}
+	return os.WriteFile(to, small.Bytes(), 0o644)
+}
+
+// empty reports whether a row has one colour.
+func empty(picture image.Image, y int) bool {
+	for x := picture.Bounds().Min.X; x < picture.Bounds().Max.X; x++ {
+		if picture.At(x, y) != picture.At(picture.Bounds().Min.X, y) {
+			return false
+		}
+	}
+	return true
+}
