@@ -152,7 +152,7 @@ func rates(now time.Time, s *Stats) chart {
 	if high == 0 {
 		return c
 	}
-	high = above(high)
+	high = roof(high)
 	for i := range 3 {
 		v := high * float64(i) / 2
 		c.Ticks = append(c.Ticks, tick{at(plotBase - (plotBase-plotTop)*v/high), decimal(v)})
@@ -192,6 +192,17 @@ func below(v float64) float64 {
 
 func above(v float64) float64 {
 	return slices.DeleteFunc(rounds(v, v), func(r float64) bool { return r < v*0.999999 })[0]
+}
+
+// roof returns a number that is not much above v, and easy to halve.
+func roof(v float64) float64 {
+	unit := math.Pow(10, math.Floor(math.Log10(v)))
+	for _, m := range []float64{1, 1.2, 1.6, 2, 3, 4, 5, 6, 8} {
+		if v <= m*unit*1.000001 {
+			return m * unit
+		}
+	}
+	return 10 * unit
 }
 
 // steps returns the round numbers from low to high or, where they are many, the

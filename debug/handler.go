@@ -14,6 +14,7 @@ import (
 // path. It takes GET and HEAD, and of the query:
 //
 //   - format=json: a [Report] in place of the page
+//   - stack=NAME: that stack alone
 //   - refresh=0: the page does not refresh itself
 //
 // Stacks that are added to the map later are not shown. A nil one is, as such.
@@ -37,18 +38,27 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "this page is for reading: GET or HEAD", http.StatusMethodNotAllowed)
 		return
 	}
+	query := r.URL.Query()
+	names := h.names
+	only := query.Get("stack")
+	if only != "" {
+		if !slices.Contains(names, only) {
+			http.Error(w, "there is no stack "+strconv.Quote(clean(only)), http.StatusNotFound)
+			return
+		}
+		names = []string{only}
+	}
 	var body bytes.Buffer // whole, before any of it goes out
 	var err error
-	query := r.URL.Query()
 	switch format := query.Get("format"); format {
 	case "":
 		header.Set("Content-Type", "text/html; charset=utf-8")
-		err = render(&body, h.report(), query.Get("refresh") != "0")
+		err = render(&body, h.report(names), only, query.Get("refresh") != "0")
 	case "json":
 		header.Set("Content-Type", "application/json")
 		encoder := json.NewEncoder(&body)
 		encoder.SetIndent("", "  ")
-		err = encoder.Encode(h.report())
+		err = encoder.Encode(h.report(names))
 	default:
 		http.Error(w, "there is no format "+strconv.Quote(clean(format))+"; format=json is JSON, and none is the page", http.StatusBadRequest)
 		return
@@ -61,10 +71,10 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Write(body.Bytes()) // nobody is left to tell of an error
 }
 
-// report looks at every stack.
-func (h *handler) report() Report {
+// report looks at the stacks of these names.
+func (h *handler) report(names []string) Report {
 	r := Report{Now: time.Now(), Stacks: []Stack{}}
-	for _, name := range h.names {
+	for _, name := range names {
 		r.Stacks = append(r.Stacks, report(name, h.stacks[name]))
 	}
 	return r

@@ -8,7 +8,9 @@ import (
 	"html/template"
 	"io"
 	"log/slog"
+	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -45,6 +47,9 @@ func hash(s string) string {
 // pageView and the types below it are a Report as the template has it.
 type pageView struct {
 	Refresh bool
+	Only    string       // the one stack that is asked for, or empty
+	Toggle  template.URL // the page that refreshes itself, or does not
+	JSON    template.URL
 	Now     string
 	NowISO  string
 	Style   template.CSS
@@ -55,8 +60,10 @@ type pageView struct {
 type stackView struct {
 	Stack
 	ID       string
-	Overview *statsView // of the outermost layer that keeps account
-	At       string     // that layer, unless it is the outermost of all
+	Link     template.URL // to it alone
+	Ailing   []string     // what is not well with it
+	Overview *statsView   // of the outermost layer that keeps account
+	At       string       // that layer, unless it is the outermost of all
 	Layers   []layerView
 	HasStats bool
 }
@@ -66,7 +73,6 @@ type layerView struct {
 	Problem    string
 	Readings   []reading
 	Stats      *statsView
-	Above      bool // its account is the stack's overview
 	Replicas   []replicaView
 }
 
@@ -99,17 +105,26 @@ type ending struct {
 	Minute, Total uint64
 }
 
-// None reports whether no call ended so.
-func (e ending) None() bool { return e.Total == 0 }
-
-// Endings are the rows of the table of counts.
+// Endings are the rows of the table of counts: good ends, and those that there were.
 func (v *statsView) Endings() (rows []ending) {
 	minute, total := v.Minute.Counts.byEnding(), v.Total.byEnding()
 	for i, name := range endings {
-		rate := float64(minute[i]) / max(v.Minute.Seconds, 1)
-		rows = append(rows, ending{name, rate, minute[i], total[i]})
+		if i == 0 || total[i] > 0 {
+			rows = append(rows, ending{name, float64(minute[i]) / max(v.Minute.Seconds, 1), minute[i], total[i]})
+		}
 	}
 	return rows
+}
+
+// Never are the other ways to end.
+func (v *statsView) Never() string {
+	var names []string
+	for i, n := range v.Total.byEnding() {
+		if i > 0 && n == 0 {
+			names = append(names, endings[i])
+		}
+	}
+	return strings.Join(names, ", ")
 }
 
 var endings = [...]string{"ok", "unknown", "transient", "throttled", "permanent", "canceled", "rejected"}
@@ -118,13 +133,19 @@ func (c Counts) byEnding() [len(endings)]uint64 {
 	return [...]uint64{c.OK, c.Unknown, c.Transient, c.Throttled, c.Permanent, c.Canceled, c.Rejected}
 }
 
-func render(w io.Writer, r Report, refresh bool) error {
+func render(w io.Writer, r Report, only string, refresh bool) error {
 	v := pageView{
 		Refresh: refresh,
+		Only:    clean(only),
+		Toggle:  link("stack", only),
+		JSON:    link("stack", only, "format", "json"),
 		Now:     r.Now.Format("2006-01-02 15:04:05 MST"),
 		NowISO:  r.Now.Format(time.RFC3339),
 		Style:   template.CSS(style),
 		Script:  template.JS(script),
+	}
+	if refresh {
+		v.Toggle = link("stack", only, "refresh", "0")
 	}
 	for _, s := range r.Stacks {
 		v.Stacks = append(v.Stacks, viewStack(r.Now, s))
@@ -132,53 +153,69 @@ func render(w io.Writer, r Report, refresh bool) error {
 	return page.Execute(w, v)
 }
 
-func viewStack(now time.Time, s Stack) stackView {
-	v := stackView{Stack: s, ID: "stack-" + s.Name}
-	overview := -1
-	for i, l := range s.Layers {
-		if l.Stats != nil {
-			overview = i
-			v.Overview = viewStats(now, v.ID, l.Stats)
-			if i > 0 {
-				v.At = l.Line
-			}
-			break
+// link returns a query of the page of these keys and values, but for empty ones.
+func link(pairs ...string) template.URL {
+	query := url.Values{}
+	for pair := range slices.Chunk(pairs, 2) {
+		if pair[1] != "" {
+			query.Set(pair[0], pair[1])
 		}
 	}
-	v.HasStats = v.Overview != nil
-	v.Layers = viewLayers(now, v.ID, s.Layers, overview, &v.HasStats)
+	return template.URL("?" + query.Encode())
+}
+
+func viewStack(now time.Time, s Stack) stackView {
+	v := stackView{Stack: s, ID: "stack-" + s.Name, Link: link("stack", s.Name)}
+	overview := slices.IndexFunc(s.Layers, func(l Layer) bool { return l.Stats != nil })
+	if overview >= 0 {
+		v.HasStats = true
+		v.Overview = viewStats(now, v.ID, s.Layers[overview].Stats)
+	}
+	if overview > 0 {
+		v.At = s.Layers[overview].Line
+	}
+	v.Layers = v.view(now, v.ID, s.Layers, overview)
 	return v
 }
 
-// viewLayers has the account of all layers but the one that is the overview, and
-// notes in found if there is any.
-func viewLayers(now time.Time, id string, layers []Layer, overview int, found *bool) (views []layerView) {
+// view returns layers with the accounts of all but the one that is the overview,
+// and notes what is not well with them.
+func (v *stackView) view(now time.Time, id string, layers []Layer, overview int) (views []layerView) {
 	for i, l := range layers {
 		id := fmt.Sprintf("%s/%d", id, i)
-		v := layerView{Problem: l.Problem, Above: i == overview}
-		v.Name, v.Rest = split(l.Line)
+		view := layerView{Problem: l.Problem}
+		view.Name, view.Rest = split(l.Line)
 		if l.Stats != nil && i != overview {
-			v.Stats = viewStats(now, id, l.Stats)
-			*found = true
+			v.HasStats = true
+			view.Stats = viewStats(now, id, l.Stats)
 		}
 		said := attributes(l.state)
 		for j, r := range l.Replicas {
 			var of []slog.Attr
 			of, said = take(said, r.Name)
+			replica := replicaView{Name: r.Name, Readings: readings(of, "")}
+			v.note(r.Name, replica.Readings)
 			below := r.Layers
 			if len(below) > 0 && below[0].Line == r.Name { // a title, which the heading is already
 				below = below[1:]
 			}
-			v.Replicas = append(v.Replicas, replicaView{
-				Name:     r.Name,
-				Readings: readings(of, ""),
-				Layers:   viewLayers(now, fmt.Sprintf("%s/%d", id, j), below, -1, found),
-			})
+			replica.Layers = v.view(now, fmt.Sprintf("%s/%d", id, j), below, -1)
+			view.Replicas = append(view.Replicas, replica)
 		}
-		v.Readings = readings(said, l.Line)
-		views = append(views, v)
+		view.Readings = readings(said, l.Line)
+		v.note(view.Name, view.Readings)
+		views = append(views, view)
 	}
 	return views
+}
+
+// note notes the states of what is called name that are not good.
+func (v *stackView) note(name string, readings []reading) {
+	for _, r := range readings {
+		if r.Badge && (r.Tone == "bad" || r.Tone == "warn") {
+			v.Ailing = append(v.Ailing, strings.Join(strings.Fields(name+" "+r.Label+" "+r.Value), " "))
+		}
+	}
 }
 
 // take takes the group of that name out of attrs.

@@ -5,7 +5,7 @@
 //	go run ./examples/debug -key 'awskms:///alias/web?region=eu-west-1'
 //	go run ./examples/debug -screenshot docs/debug.png
 //
-// The KMS is in the process. Key "web" is in two Regions, and home is well for 40
+// The KMS is in the process. Key "ca" is in two Regions, and home is well for 40
 // seconds, and then down for 40; key "release" is in one that throttles a little.
 // With -key a third stack signs once a second with a key of yours. It serves the
 // page until it is interrupted, or, with -screenshot, until the page has a minute
@@ -63,7 +63,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		provider signer.KeyProvider
 		every    time.Duration
 	}{
-		{"web", awskms.MultiRegion(home.CreateKey(types.KeySpecEccNistP256), home.Client(), away.Client()), 20 * time.Millisecond},
+		{"ca", awskms.MultiRegion(home.CreateKey(types.KeySpecEccNistP256), home.Client(), away.Client()), 20 * time.Millisecond},
 		{"release", awskms.New(other.Client(), other.CreateKey(types.KeySpecRsa3072)), 120 * time.Millisecond},
 		{"yours", o.provider(), time.Second},
 	} {
@@ -147,7 +147,7 @@ func (o options) serve(ctx context.Context, stacks map[string]any, stdout io.Wri
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if err := screenshot(ctx, url+"?refresh=0", o.screenshot); err != nil {
+	if err := screenshot(ctx, url+"?refresh=0&stack=ca", o.screenshot); err != nil {
 		return err
 	}
 	fmt.Fprintf(stdout, "It is in %s.\n", o.screenshot)
