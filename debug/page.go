@@ -61,12 +61,15 @@ type stackView struct {
 	Stack
 	ID       string
 	Link     template.URL // to it alone
-	Ailing   []string     // what is not well with it
+	Ailing   []ailing     // what is not well with it
 	Overview *statsView   // of the outermost layer that keeps account
 	At       string       // that layer, unless it is the outermost of all
 	Layers   []layerView
 	HasStats bool
 }
+
+// ailing is what is not well with a replica, or with what is in none.
+type ailing struct{ Where, What string }
 
 type layerView struct {
 	Name, Rest string // of its line
@@ -174,13 +177,13 @@ func viewStack(now time.Time, s Stack) stackView {
 	if overview > 0 {
 		v.At = s.Layers[overview].Line
 	}
-	v.Layers = v.view(now, v.ID, s.Layers, overview)
+	v.Layers = v.view(now, v.ID, "", s.Layers, overview)
 	return v
 }
 
-// view returns layers with the accounts of all but the one that is the overview,
-// and notes what is not well with them.
-func (v *stackView) view(now time.Time, id string, layers []Layer, overview int) (views []layerView) {
+// view returns layers of a replica, or of none, with the accounts of all but the
+// one that is the overview, and notes what is not well with them.
+func (v *stackView) view(now time.Time, id, replica string, layers []Layer, overview int) (views []layerView) {
 	for i, l := range layers {
 		id := fmt.Sprintf("%s/%d", id, i)
 		view := layerView{Problem: l.Problem}
@@ -193,27 +196,33 @@ func (v *stackView) view(now time.Time, id string, layers []Layer, overview int)
 		for j, r := range l.Replicas {
 			var of []slog.Attr
 			of, said = take(said, r.Name)
-			replica := replicaView{Name: r.Name, Readings: readings(of, "")}
-			v.note(r.Name, replica.Readings)
 			below := r.Layers
 			if len(below) > 0 && below[0].Line == r.Name { // a title, which the heading is already
 				below = below[1:]
 			}
-			replica.Layers = v.view(now, fmt.Sprintf("%s/%d", id, j), below, -1)
-			view.Replicas = append(view.Replicas, replica)
+			named := replicaView{Name: r.Name, Readings: readings(of, "")}
+			v.note(r.Name, "", named.Readings)
+			named.Layers = v.view(now, fmt.Sprintf("%s/%d", id, j), r.Name, below, -1)
+			view.Replicas = append(view.Replicas, named)
 		}
 		view.Readings = readings(said, l.Line)
-		v.note(view.Name, view.Readings)
+		v.note(replica, view.Name, view.Readings)
 		views = append(views, view)
 	}
 	return views
 }
 
-// note notes the states of what is called name that are not good.
-func (v *stackView) note(name string, readings []reading) {
+// note notes the states of a replica, or of a layer of it, that are not good.
+func (v *stackView) note(replica, layer string, readings []reading) {
 	for _, r := range readings {
-		if r.Badge && (r.Tone == "bad" || r.Tone == "warn") {
-			v.Ailing = append(v.Ailing, strings.Join(strings.Fields(name+" "+r.Label+" "+r.Value), " "))
+		if !r.Badge || r.Tone == "good" || r.Tone == "" {
+			continue
+		}
+		what := strings.Join(strings.Fields(layer+" "+r.Label+" "+r.Value), " ")
+		if n := len(v.Ailing); n > 0 && v.Ailing[n-1].Where == replica {
+			v.Ailing[n-1].What += ", " + what
+		} else {
+			v.Ailing = append(v.Ailing, ailing{replica, what})
 		}
 	}
 }
