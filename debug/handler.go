@@ -40,13 +40,13 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	query := r.URL.Query()
 	names := h.names
-	only := query.Get("stack")
+	only := clean(query.Get("stack")) // as names are on the page
 	if only != "" {
-		if !slices.Contains(names, only) {
-			http.Error(w, "there is no stack "+strconv.Quote(clean(only)), http.StatusNotFound)
+		names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return clean(name) != only })
+		if len(names) == 0 {
+			http.Error(w, "there is no stack "+strconv.Quote(only), http.StatusNotFound)
 			return
 		}
-		names = []string{only}
 	}
 	var body bytes.Buffer // whole, before any of it goes out
 	var err error
@@ -73,7 +73,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // report looks at the stacks of these names.
 func (h *handler) report(names []string) Report {
-	r := Report{Now: time.Now(), Stacks: []Stack{}}
+	r := Report{Now: time.Now().UTC(), Stacks: []Stack{}}
 	for _, name := range names {
 		r.Stacks = append(r.Stacks, report(name, h.stacks[name]))
 	}

@@ -1,6 +1,7 @@
 package debug
 
 import (
+	"cmp"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
@@ -137,9 +138,10 @@ func (c Counts) byEnding() [len(endings)]uint64 {
 }
 
 func render(w io.Writer, r Report, only string, refresh bool) error {
+	r.Now = r.Now.Local()
 	v := pageView{
 		Refresh: refresh,
-		Only:    clean(only),
+		Only:    only,
 		Toggle:  link("stack", only),
 		JSON:    link("stack", only, "format", "json"),
 		Now:     r.Now.Format("2006-01-02 15:04:05 MST"),
@@ -169,6 +171,7 @@ func link(pairs ...string) template.URL {
 
 func viewStack(now time.Time, s Stack) stackView {
 	v := stackView{Stack: s, ID: "stack-" + s.Name, Link: link("stack", s.Name)}
+	v.Name = cmp.Or(s.Name, "(no name)")
 	overview := slices.IndexFunc(s.Layers, func(l Layer) bool { return l.Stats != nil })
 	if overview >= 0 {
 		v.HasStats = true
@@ -239,15 +242,13 @@ func take(attrs []slog.Attr, name string) (group, rest []slog.Attr) {
 	return group, rest
 }
 
-// kind matches the words that a line begins with, before its numbers and names.
-var kind = regexp.MustCompile(`^(?:[a-z]+(?: [a-z]+)?|[A-Za-z]+(?: [A-Z]+)?)(?: |$)`)
+// kind matches what the layers here begin their lines with, and a word of others'.
+var kind = regexp.MustCompile(`^(?:AWS KMS|load shed|rate limit|skip verify|[A-Za-z]+)\b`)
 
 // split divides a layer's line into what it is and how it is configured.
 func split(line string) (name, rest string) {
-	if k := kind.FindString(line); k != "" {
-		return strings.TrimSpace(k), line[len(k):]
-	}
-	return line, ""
+	name = cmp.Or(kind.FindString(line), line)
+	return name, line[len(name):]
 }
 
 func viewStats(now time.Time, id string, s *Stats) *statsView {

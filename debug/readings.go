@@ -150,7 +150,7 @@ func value(v slog.Value) string {
 	case slog.KindDuration:
 		return span(v.Duration())
 	case slog.KindTime:
-		return v.Time().Format(time.RFC3339)
+		return v.Time().Local().Format(time.RFC3339)
 	case slog.KindBool:
 		if v.Bool() {
 			return "yes"

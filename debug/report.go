@@ -201,7 +201,7 @@ func object(attrs []slog.Attr) map[string]any {
 				put(a.Key, f)
 			}
 		case slog.KindTime:
-			put(a.Key, v.Time().Format(time.RFC3339Nano))
+			put(a.Key, v.Time().UTC().Format(time.RFC3339Nano))
 		default:
 			put(a.Key, v.Any())
 		}
@@ -212,7 +212,7 @@ func object(attrs []slog.Attr) map[string]any {
 func account(s stats.Snapshot) *Stats {
 	a := &Stats{
 		InFlight: s.InFlight,
-		Since:    s.Since,
+		Since:    s.Since.UTC(),
 		Total:    countsOf(s.Total),
 		Minute:   windowOf(s.Minute),
 		Slots:    []Window{},
@@ -222,7 +222,7 @@ func account(s stats.Snapshot) *Stats {
 		a.Slots = append(a.Slots, windowOf(w))
 	}
 	for _, e := range s.Errors {
-		a.Errors = append(a.Errors, Error{e.At, e.Class.String(), errorText(e.Err)})
+		a.Errors = append(a.Errors, Error{e.At.UTC(), e.Class.String(), errorText(e.Err)})
 	}
 	return a
 }
@@ -240,7 +240,7 @@ func countsOf(c stats.Counts) Counts {
 
 func windowOf(w stats.Window) Window {
 	return Window{
-		Start:   w.Start,
+		Start:   w.Start.UTC(),
 		Seconds: w.Length.Seconds(),
 		Rate:    float64(w.Calls()) / max(w.Length, time.Second).Seconds(), // one call in a slot's first microsecond is not a million a second
 		Counts:  countsOf(w.Counts),
