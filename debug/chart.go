@@ -79,6 +79,7 @@ func latencies(now time.Time, s *Stats) chart {
 		}
 	}
 	if high == 0 {
+		c.Label = "Latency: no calls in the last minute"
 		return c
 	}
 	low, high = below(low), above(high)
@@ -150,6 +151,7 @@ func rates(now time.Time, s *Stats) chart {
 		high = max(high, w.Rate)
 	}
 	if high == 0 {
+		c.Label = "No calls in the last minute"
 		return c
 	}
 	high = roof(high)

@@ -200,7 +200,7 @@ func (v *stackView) view(now time.Time, id, replica string, layers []Layer, over
 			var of []slog.Attr
 			of, said = take(said, r.Name)
 			below := r.Layers
-			if len(below) > 0 && below[0].Line == r.Name { // a title, which the heading is already
+			if len(below) > 1 && below[0].titles(r.Name) { // as the heading does
 				below = below[1:]
 			}
 			named := replicaView{Name: r.Name, Readings: readings(of, "")}
@@ -213,6 +213,11 @@ func (v *stackView) view(now time.Time, id, replica string, layers []Layer, over
 		views = append(views, view)
 	}
 	return views
+}
+
+// titles reports whether l is but a line that says name.
+func (l Layer) titles(name string) bool {
+	return l.Line == name && l.State == nil && l.Stats == nil && l.Replicas == nil && l.Problem == ""
 }
 
 // note notes the states of a replica, or of a layer of it, that are not good.
