@@ -150,7 +150,7 @@ func TestPageShowsLayersStatesCountsAndErrors(t *testing.T) {
 		b = turret.With(b, concurrency.Layer, concurrency.Options{Max: 64})
 		b = turret.With(b, breaker.Layer, gobreaker.Settings{Name: "db", Timeout: 30 * time.Second, ReadyToTrip: func(c gobreaker.Counts) bool { return c.TotalFailures == 2 }})
 		svc := b.ServiceFunc(func(_ context.Context, fail bool) (string, error) {
-			time.Sleep(20 * time.Millisecond)
+			<-time.After(20 * time.Millisecond)
 			if fail {
 				return "", turret.WithClass(down, turret.Transient)
 			}
@@ -168,13 +168,14 @@ func TestPageShowsLayersStatesCountsAndErrors(t *testing.T) {
 		for range 3 { // the last one is refused
 			svc.Call(t.Context(), true)
 		}
-		time.Sleep(12 * time.Second)
+		<-time.After(12 * time.Second)
 		page = getPage(t, stacks)
 		has(t, page, `<b>breaker</b> db (opens`)
 		has(t, page, `<span class="badge bad">open</span>`)
 		has(t, page, `half-open in</span> <b>18 s</b>`)
 		has(t, page, `<span class="badge bad">refuses calls</span>`)
 		has(t, page, `<b>0 of 64</b>`)
+		require.NotContains(t, page, `<span class="label">limit</span>`)
 		has(t, page, "<dt>p50</dt><dd>20 ms</dd>")
 		has(t, page, `<th scope="row">transient</th><td class="n rate">0.16</td><td class="n">2</td><td class="n">2</td>`)
 		has(t, page, "none: unknown, throttled, permanent, canceled<")
@@ -334,6 +335,7 @@ func TestStacksAreInOrderAndThoseOfTheBeginning(t *testing.T) {
 		require.Len(t, r.Stacks, 3)
 		for i, name := range []string{"a", "b", "c"} {
 			require.Equal(t, name, r.Stacks[i].Name)
+			require.Empty(t, r.Stacks[i].Problem)
 		}
 	}
 }
@@ -441,10 +443,10 @@ func TestGroupsInGroupsAreNotFollowedForever(t *testing.T) {
 
 func TestWhatAilsIsSaidByReplica(t *testing.T) {
 	open := layer{line: "breaker b (opens)", state: says("breaker", "state", "half-open")}
-	stack := layer{line: "failover", below: []any{turret.Named("home", open), turret.Named("away", layer{line: "x"})},
+	stack := layer{line: "failover", below: []any{turret.Named("home", open), turret.Named("away", layer{line: "away"})},
 		state: says("failover", slog.Group("home", "health", "away"), slog.Group("away", "health", "well"))}
 	page := getPage(t, map[string]any{"web": stack})
-	has(t, page, "<b>x</b>")
+	has(t, page, "<b>away</b>") // the only layer there is more than a title
 	has(t, page, `<span class="badge warn">degraded</span>`)
 	has(t, page, `<p class="ailing">home: away, breaker half-open</p>`)
 }

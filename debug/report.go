@@ -139,7 +139,7 @@ func layers(n turret.Node) (chain []Layer) {
 func layer(n turret.Node) Layer {
 	l := Layer{Line: clean(n.Line)}
 	l.Problem = attempt("its State", func() {
-		if a, ok := n.State(); ok {
+		if a, ok := n.State(); ok && !a.Equal(slog.Attr{}) {
 			l.state = slog.Attr{Key: clean(a.Key), Value: resolve(a.Value, 0)}
 			l.State = object([]slog.Attr{l.state})
 		}
