@@ -56,6 +56,12 @@ func (w Window) middle() time.Time {
 }
 func (w Window) end() time.Time { return w.Start.Add(time.Duration(w.Seconds * float64(time.Second))) }
 
+// lasting returns the slots that are long enough to say anything: the present one
+// has just begun.
+func lasting(slots []Window) []Window {
+	return slices.DeleteFunc(slices.Clone(slots), func(w Window) bool { return w.Seconds < 1 })
+}
+
 func spots(now time.Time, slots []Window) (all []spot) {
 	for _, w := range slots {
 		left, right := x(now, w.Start), x(now, w.end())
@@ -70,10 +76,11 @@ func spots(now time.Time, slots []Window) (all []spot) {
 // latencies draws the percentiles, on a logarithmic axis: of times with a tail,
 // a linear one shows the tail only.
 func latencies(now time.Time, s *Stats) chart {
+	slots := lasting(s.Slots)
 	c := chart{Label: fmt.Sprintf("Latency in the last minute: half of the calls took up to %s, 95 %% up to %s, 99 %% up to %s",
-		latency(s.Minute.P50), latency(s.Minute.P95), latency(s.Minute.P99)), Spots: spots(now, s.Slots)}
+		latency(s.Minute.P50), latency(s.Minute.P95), latency(s.Minute.P99)), Spots: spots(now, slots)}
 	low, high := math.Inf(1), 0.0
-	for _, w := range s.Slots {
+	for _, w := range slots {
 		if w.P50 > 0 {
 			low, high = min(low, w.P50), max(high, w.P99)
 		}
@@ -97,7 +104,7 @@ func latencies(now time.Time, s *Stats) chart {
 		{"p95", func(w Window) float64 { return w.P95 }},
 		{"p50", func(w Window) float64 { return w.P50 }},
 	} {
-		c.Lines = append(c.Lines, drawn(now, s.Slots, p.name, p.of, y))
+		c.Lines = append(c.Lines, drawn(now, slots, p.name, p.of, y))
 	}
 	spread(c.Lines)
 	return c
@@ -144,10 +151,11 @@ func spread(lines []line) {
 
 // rates draws calls a second, those that failed on top of those that did not.
 func rates(now time.Time, s *Stats) chart {
+	slots := lasting(s.Slots)
 	c := chart{Label: fmt.Sprintf("Calls in the last minute: %s a second, of which %s failed",
-		decimal(s.Minute.Rate), percent(s.Minute.Counts.failedShare())), Spots: spots(now, s.Slots)}
+		decimal(s.Minute.Rate), percent(s.Minute.Counts.failedShare())), Spots: spots(now, slots)}
 	high := 0.0
-	for _, w := range s.Slots {
+	for _, w := range slots {
 		high = max(high, w.Rate)
 	}
 	if high == 0 {
@@ -159,7 +167,7 @@ func rates(now time.Time, s *Stats) chart {
 		v := high * float64(i) / 2
 		c.Ticks = append(c.Ticks, tick{at(plotBase - (plotBase-plotTop)*v/high), decimal(v)})
 	}
-	for _, w := range s.Slots {
+	for _, w := range slots {
 		left, right := x(now, w.Start), x(now, w.end())
 		base := float64(plotBase)
 		stack := func(name string, share float64) {

@@ -99,3 +99,10 @@ func TestTheLeftEdgeIsAMinuteAgo(t *testing.T) {
 	require.InDelta(t, plotLeft, x(now, now.Add(-time.Hour)), 1e-9)
 	require.InDelta(t, plotRight, x(now, now.Add(time.Hour)), 1e-9)
 }
+
+func TestASlotThatHasJustBegunIsNotDrawn(t *testing.T) {
+	s := slotted(0.01, 0.01)
+	s.Slots[1].Seconds = 0.9
+	require.NotContains(t, latencies(now, s).Lines[0].Path, "L")
+	require.Len(t, rates(now, s).Bars, 2)
+}

@@ -14,13 +14,13 @@ package main
 
 import (
 	"context"
-	"crypto"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os/exec"
 	"sync"
 	"time"
 
@@ -36,8 +36,10 @@ import (
 func main() { command.Main("debug", run) }
 
 type options struct {
-	listen, keyURI, screenshot string
-	after                      time.Duration
+	listen, keyURI string
+	screenshot     string
+	chromium       string // its path, if there is a screenshot to take
+	after          time.Duration
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
@@ -97,6 +99,13 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	if o.after < 0 {
 		return o, command.Mistakef("-after is %v; it must be at least 0", o.after)
 	}
+	if o.screenshot == "" {
+		return o, nil
+	}
+	var err error
+	if o.chromium, err = exec.LookPath("chromium"); err != nil {
+		return o, command.Mistakef("-screenshot needs Chromium (apt-get install chromium): %w", err)
+	}
 	return o, nil
 }
 
@@ -147,7 +156,7 @@ func (o options) serve(ctx context.Context, stacks map[string]any, stdout io.Wri
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if err := screenshot(ctx, url+"?refresh=0&stack=ca", o.screenshot); err != nil {
+	if err := screenshot(ctx, o.chromium, url+"?refresh=0&stack=ca", o.screenshot); err != nil {
 		return err
 	}
 	fmt.Fprintf(stdout, "It is in %s.\n", o.screenshot)
@@ -161,9 +170,6 @@ func load(ctx context.Context, key *signer.Signer, every time.Duration) {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	opts := key.Algorithms()[0].SignerOpts()
-	if _, ok := opts.(crypto.Hash); !ok {
-		opts = crypto.SHA256
-	}
 	for n := 1; ; n++ {
 		select {
 		case <-ticker.C:
@@ -172,7 +178,7 @@ func load(ctx context.Context, key *signer.Signer, every time.Duration) {
 		}
 		calls.Go(func() {
 			patience := 5 * time.Second
-			if n%400 == 0 {
+			if n%1000 == 999 {
 				patience = 8 * time.Millisecond
 			}
 			ctx, cancel := context.WithTimeout(ctx, patience)

@@ -5,26 +5,23 @@ import (
 	"context"
 	"fmt"
 	"image"
+	"image/color"
 	"image/png"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
-
-	"github.com/turretgo/turret/examples/internal/command"
 )
 
 // The picture's width, and more than its height.
 const width, height = 1000, 4000
 
 // screenshot has Chromium write a picture of a page.
-func screenshot(ctx context.Context, url, file string) error {
-	chromium, err := exec.LookPath("chromium")
-	if err != nil {
-		return command.Mistakef("-screenshot needs Chromium (apt-get install chromium): %w", err)
-	}
+func screenshot(ctx context.Context, chromium, url, file string) error {
 	dir, err := os.MkdirTemp("", "turret-debug-")
 	if err != nil {
 		return err
@@ -38,6 +35,7 @@ func screenshot(ctx context.Context, url, file string) error {
 		"--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync",
 		"--user-data-dir="+filepath.Join(dir, "profile"), "--hide-scrollbars",
+		"--disable-lcd-text", "--font-render-hinting=none", // grey letters, so that the file is small
 		"--blink-settings=preferredColorScheme=1", // light
 		fmt.Sprintf("--window-size=%d,%d", width, height), "--screenshot="+picture, url)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // it ends its children
@@ -63,11 +61,8 @@ func trim(from, to string) error {
 		bounds.Max.Y--
 	}
 	bounds.Max.Y = min(bounds.Max.Y+20, whole.Bounds().Max.Y)
-	part := whole.(interface {
-		SubImage(image.Rectangle) image.Image
-	}).SubImage(bounds)
 	var small bytes.Buffer
-	if err := (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&small, part); err != nil {
+	if err := (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&small, indexed(whole, bounds)); err != nil {
 		return err
 	}
 	return os.WriteFile(to, small.Bytes(), 0o644)
@@ -81,4 +76,31 @@ func empty(picture image.Image, y int) bool {
 		}
 	}
 	return true
+}
+
+// indexed returns a part of a picture in the 256 colours that it has most of, which
+// is a third of the size.
+func indexed(picture image.Image, part image.Rectangle) image.Image {
+	count := map[color.Color]int{}
+	for y := part.Min.Y; y < part.Max.Y; y++ {
+		for x := part.Min.X; x < part.Max.X; x++ {
+			count[picture.At(x, y)]++
+		}
+	}
+	palette := slices.SortedFunc(maps.Keys(count), func(a, b color.Color) int { return count[b] - count[a] })
+	palette = palette[:min(len(palette), 256)]
+	small := image.NewPaletted(part, palette)
+	nearest := map[color.Color]uint8{}
+	for y := part.Min.Y; y < part.Max.Y; y++ {
+		for x := part.Min.X; x < part.Max.X; x++ {
+			c := picture.At(x, y)
+			index, ok := nearest[c]
+			if !ok {
+				index = uint8(small.Palette.Index(c))
+				nearest[c] = index
+			}
+			small.SetColorIndex(x, y, index)
+		}
+	}
+	return small
 }
