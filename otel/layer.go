@@ -6,6 +6,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/turretgo/turret"
+	"github.com/turretgo/turret/middleware/timeout"
 	"github.com/turretgo/turret/signer"
 )
 
@@ -120,7 +121,11 @@ func ended(ctx context.Context, returned bool, err error) outcome {
 	case err == nil:
 		return ok
 	}
-	return failed(turret.Outcome(ctx, err))
+	class := turret.Outcome(ctx, err)
+	if class == turret.Canceled && timeout.Expired(ctx) { // the service did not answer in time
+		class = turret.Transient
+	}
+	return failed(class)
 }
 
 // describe returns what a span tells of a signature: which key made it, and how.

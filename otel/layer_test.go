@@ -153,7 +153,7 @@ func TestCallsUnderWayAreCounted(t *testing.T) {
 		require.Equal(t, 2.0, points["turret.concurrency.in_flight{turret.stack.name=web}"])
 		require.Equal(t, 2.0, points["turret.concurrency.limit{turret.stack.name=web}"])
 		require.Equal(t, 3.0, points["turret.concurrency.queue{turret.stack.name=web}"])
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		close(let)
 		wg.Wait()
 		require.Zero(t, b.points()["turret.concurrency.queue{turret.stack.name=web}"])
@@ -189,7 +189,7 @@ func TestStateOfABreakerIsOneOfThree(t *testing.T) {
 		}
 		require.Equal(t, "open", state())
 		require.InDelta(t, 1, b.points()["turret.breaker.half_open_in{turret.layer.name=kms,turret.stack.name=web}"], 1e-6, "in seconds")
-		time.Sleep(time.Second + 1)
+		<-time.After(time.Second + 1)
 		require.Equal(t, "half-open", state())
 		down = false
 		_, err := svc.Call(t.Context(), "")
@@ -268,7 +268,7 @@ func TestLateLoserOfAHedgeDoesNoHarm(t *testing.T) {
 		require.Equal(t, []string{"turret.hedge.hedge", "turret.hedge.win"}, events(call[0]))
 		require.Equal(t, 1.0, sum(b.points(), "turret.active_attempts"))
 
-		time.Sleep(2 * time.Minute)
+		<-time.After(2 * time.Minute)
 		require.Len(t, b.named("turret.attempt"), 2)
 		require.Len(t, b.named("turret.call")[0].Events, 2)
 		require.Zero(t, sum(b.points(), "turret.active_attempts"))
@@ -284,7 +284,13 @@ func TestTimeoutsAreToldByWhoseTimeRanOut(t *testing.T) {
 		_, err := svc.Call(t.Context(), "")
 		require.ErrorIs(t, err, timeout.ErrExceeded)
 		require.Equal(t, "transient", attr(b.named("turret.call")[0], "turret.outcome"))
-		require.Equal(t, "canceled", attr(b.named("turret.attempt")[0], "turret.outcome"))
+		require.Equal(t, "transient", attr(b.named("turret.attempt")[0], "turret.outcome"), "the service did not answer in time")
+
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		_, err = svc.Call(ctx, "")
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Equal(t, "canceled", attr(b.named("turret.attempt")[1], "turret.outcome"), "its caller had no time")
 	})
 }
 

@@ -17,7 +17,8 @@ type Snapshot struct {
 }
 
 // Counts are calls by how they ended: well, or by the class of their error, as
-// [turret.Outcome] has it.
+// [turret.Outcome] has it. Transient are also those that a timeout layer ended,
+// wherever it stands: the service did not answer in time.
 type Counts struct {
 	OK        uint64
 	Unknown   uint64

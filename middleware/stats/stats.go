@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/turretgo/turret"
+	"github.com/turretgo/turret/middleware/timeout"
 )
 
 // Options configure the layer. Their zero value is ready to use.
@@ -89,5 +90,15 @@ func (r *Recorder) end(ctx context.Context, begun time.Time, err error) {
 		r.record(now, now.Sub(begun), ok, nil)
 		return
 	}
-	r.record(now, now.Sub(begun), result(turret.Outcome(ctx, err))+1, err)
+	r.record(now, now.Sub(begun), result(class(ctx, err))+1, err)
+}
+
+// class is what err means to who looks at the service: one that did not answer
+// within a timeout above has failed.
+func class(ctx context.Context, err error) turret.Class {
+	c := turret.Outcome(ctx, err)
+	if c == turret.Canceled && timeout.Expired(ctx) {
+		return turret.Transient
+	}
+	return c
 }

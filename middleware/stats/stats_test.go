@@ -15,6 +15,7 @@ import (
 	"github.com/turretgo/turret"
 	"github.com/turretgo/turret/layertest"
 	"github.com/turretgo/turret/middleware/stats"
+	"github.com/turretgo/turret/middleware/timeout"
 )
 
 // request is for a service that takes so long and returns that error.
@@ -62,6 +63,30 @@ func TestCallsAreCountedByHowTheyEnd(t *testing.T) {
 	require.EqualValues(t, 8, s.Total.Calls())
 	require.EqualValues(t, 6, s.Total.Failed())
 	require.Zero(t, s.InFlight)
+}
+
+// Below the timeout that ends it, a call is Canceled to layers. Who looks at the
+// service wants to see that it hangs.
+func TestAHangIsTheServicesFailureBelowItsTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := stats.NewRecorder()
+		b := turret.NewBuilder[request, string]()
+		b = turret.With(b, timeout.Layer, time.Second)
+		b = turret.With(b, stats.Layer, stats.Options{Recorder: r})
+		svc := b.ServiceFunc(func(ctx context.Context, _ request) (string, error) {
+			<-ctx.Done()
+			return "", ctx.Err()
+		})
+		_, err := svc.Call(t.Context(), request{})
+		require.ErrorIs(t, err, timeout.ErrExceeded)
+		require.Equal(t, stats.Counts{Transient: 1}, r.Snapshot().Total)
+
+		impatient, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		_, err = svc.Call(impatient, request{})
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Equal(t, stats.Counts{Transient: 1, Canceled: 1}, r.Snapshot().Total, "a caller's own deadline says nothing of the service")
+	})
 }
 
 func TestPercentilesAreWithinASixteenth(t *testing.T) {

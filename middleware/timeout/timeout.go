@@ -99,6 +99,14 @@ func Layer[Req, Resp any](d time.Duration) turret.Layer[Req, Resp] {
 	}
 }
 
+// Expired reports whether a layer of this package ended ctx, for who watches a
+// service from below that layer. By [turret.Outcome] a call there is Canceled, for
+// it was ended from above; who counts how a service does counts it as Transient,
+// as the layer will say: there was no answer in time.
+func Expired(ctx context.Context) bool {
+	return ctx.Err() != nil && errors.Is(context.Cause(ctx), ErrExceeded)
+}
+
 type service[Req, Resp any] struct {
 	next  turret.Service[Req, Resp]
 	limit time.Duration
