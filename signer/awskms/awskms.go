@@ -6,6 +6,7 @@ import (
 	"crypto"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
@@ -71,7 +72,7 @@ func (p *provider) ProvideKey(ctx context.Context) (signer.Key, error) {
 	out, err := p.client.GetPublicKey(ctx, &kms.GetPublicKeyInput{
 		KeyId:       &p.keyID,
 		GrantTokens: p.grantTokens,
-	}, stackRetries)
+	}, perCall)
 	if err == nil && out == nil {
 		err = errNoAnswer
 	}
@@ -116,6 +117,9 @@ func (p *provider) open(out *kms.GetPublicKeyOutput) (signer.Key, error) {
 	if plain(*out.KeyId) != *out.KeyId {
 		return nil, refuse("KMS gave a key id that is none: %s", *out.KeyId)
 	}
+	if !p.askedFor(*out.KeyId) {
+		return nil, refuse("KMS answered for key %q instead", *out.KeyId)
+	}
 	spec, err := findSpec(out.KeySpec)
 	if err != nil {
 		return nil, refuse("%v", err)
@@ -146,8 +150,21 @@ func (p *provider) open(out *kms.GetPublicKeyOutput) (signer.Key, error) {
 	return k, nil
 }
 
-// stackRetries turns the SDK's own retries off in one call.
-func stackRetries(o *kms.Options) { o.Retryer = aws.NopRetryer{} }
+// askedFor reports whether the key of an ARN may be the one that p asked for. What
+// an alias stands for, KMS alone knows.
+func (p *provider) askedFor(keyARN string) bool {
+	if isAlias(p.keyID) || p.keyID == keyARN {
+		return true
+	}
+	return !arn.IsARN(p.keyID) && strings.HasSuffix(keyARN, ":key/"+p.keyID)
+}
+
+func isAlias(keyID string) bool {
+	if a, err := arn.Parse(keyID); err == nil {
+		keyID = a.Resource
+	}
+	return strings.HasPrefix(keyID, "alias/")
+}
 
 // key is a key in KMS, by the ARN that it had when it was opened.
 type key struct {
@@ -177,7 +194,7 @@ func (k *key) Call(ctx context.Context, req signer.Request) (signer.Response, er
 		MessageType:      messageType,
 		SigningAlgorithm: types.SigningAlgorithmSpec(req.Algorithm),
 		GrantTokens:      k.grantTokens,
-	}, stackRetries)
+	}, perCall)
 	if err == nil && out == nil {
 		err = errNoAnswer
 	}

@@ -108,6 +108,9 @@ func classify(err error) meaning {
 	if creating, ok := errors.AsType[*types.KMSInvalidStateException](err); ok && strings.Contains(strings.ToLower(creating.ErrorMessage()), "creating") {
 		return meaning{turret.Transient, "the replica of the key is still being made"}
 	}
+	if is[misdated](err) {
+		return meaning{turret.Transient, "this machine's clock and KMS's differ, and the SDK had not made up for that"}
+	}
 	if api, ok := errors.AsType[smithy.APIError](err); ok {
 		if m, ok := meanings[api.ErrorCode()]; ok {
 			return m
@@ -133,6 +136,14 @@ func classify(err error) meaning {
 		return meaning{turret.Transient, fmt.Sprintf("KMS, or what stands before it, answered HTTP %d", resp.HTTPStatusCode())}
 	}
 	return meaning{turret.Transient, "the request was not sent; check credentials, Region and endpoint"}
+}
+
+// misdated is the SDK's word for a refusal by which it learned KMS's time, which it
+// signs the next request with. Without it, a wrong Date header of whatever stood in
+// for KMS a moment ago, or a clock that was set, would have a call refused for good.
+type misdated interface {
+	error
+	RetryableError() bool
 }
 
 func is[E error](err error) bool {
@@ -171,7 +182,7 @@ func (c *cause) innermost() string {
 		return sent.Err.Error()
 	}
 	if read, ok := errors.AsType[*smithy.DeserializationError](c.err); ok && read.Err != nil {
-		if is[net.Error](read.Err) || errors.Is(read.Err, io.ErrUnexpectedEOF) {
+		if is[net.Error](read.Err) || errors.Is(read.Err, io.ErrUnexpectedEOF) || errors.Is(read.Err, errTooLong) {
 			return read.Err.Error()
 		}
 		return "the answer does not read as one of KMS's"

@@ -248,7 +248,7 @@ func FuzzAnswer(f *testing.F) {
 func TestWhatAnEndpointSaysForgesNoLines(t *testing.T) {
 	srv := server(t)
 	id := srv.CreateKey(types.KeySpecEccNistP256)
-	forged := "x\n2026-11-21 level=INFO all is well\x1b[2J" + strings.Repeat("y", 1<<20)
+	forged := "x\n2026-11-21 level=INFO all is well\x1b[2J" + strings.Repeat("y", 1<<15)
 	check := func(err error) {
 		t.Helper()
 		require.Error(t, err)

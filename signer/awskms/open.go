@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"slices"
@@ -32,8 +33,9 @@ import (
 // After the three slashes stands what [New] takes. The Region is that of the
 // query, else that of an ARN, else the configuration's. Several Regions, in order
 // of preference, are for a key that is in all of them; see [MultiRegion]. The
-// query's endpoint is the URL of another server to ask, such as one on a private
-// network: one for each Region, in the same order.
+// query's endpoint is the https URL of another server to ask, such as one on a
+// private network: one for each Region, in the same order. A server on the loopback
+// interface may be asked by http.
 //
 // The client is made for load: it keeps as many connections as there are
 // signatures under way, 256 at most while idle, where the SDK keeps 10 and dials
@@ -189,8 +191,17 @@ func (l *location) checkEndpoints() error {
 		if err != nil || e.Host == "" || e.User != nil || e.Scheme != "https" && e.Scheme != "http" {
 			return fmt.Errorf("its endpoint is no http or https URL, or has a user")
 		}
+		if e.Scheme == "http" && !isLoopback(e.Hostname()) {
+			return fmt.Errorf("its endpoint is to be asked by http, where anybody on the way can read what is signed, and answer; give an https URL, or make a client for it and call awskms.New")
+		}
 	}
 	return nil
+}
+
+// isLoopback reports whether a host is this machine.
+func isLoopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
 // httpClient is the SDK's, fit for a burst of signatures.

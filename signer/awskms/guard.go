@@ -1,0 +1,69 @@
+package awskms
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+)
+
+// perCall is how the SDK makes one call, whatever the client's settings: without
+// retries of its own, which are the stack's, and with a guard.
+func perCall(o *kms.Options) {
+	o.Retryer = aws.NopRetryer{}
+	if o.HTTPClient != nil { // as with a client that is not the SDK's
+		o.HTTPClient = guarded(o.HTTPClient)
+	}
+}
+
+// maxAnswer is how much of an answer is read, in bytes, unpacked if it was packed:
+// ten times the longest that KMS gives, a signature of ML-DSA-87.
+const maxAnswer = 64 << 10
+
+// errTooLong ends an answer. Who answers at the endpoint may not be KMS.
+var errTooLong = fmt.Errorf("the answer is longer than %d bytes, which none of KMS's is", maxAnswer)
+
+// guard stands between the SDK, which would read an answer of any length, and
+// the network.
+type guard struct{ client kms.HTTPClient }
+
+// guarded returns a client that follows no redirects, as KMS has none: who follows
+// one asks another host, in the clear perhaps, and may take credentials along.
+func guarded(client kms.HTTPClient) guard {
+	if c, ok := client.(*http.Client); ok && c != nil {
+		obedient := *c
+		obedient.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+		client = &obedient
+	}
+	return guard{client}
+}
+
+func (g guard) Do(req *http.Request) (*http.Response, error) {
+	resp, err := g.client.Do(req)
+	if resp != nil && resp.Body != nil {
+		resp.Body = &limitedBody{resp.Body, maxAnswer}
+	}
+	return resp, err
+}
+
+// limitedBody is a body that fails, where an [io.LimitedReader] would end: what
+// comes after is not to be read when the SDK drains it, either.
+type limitedBody struct {
+	io.ReadCloser
+	left int // bytes
+}
+
+func (b *limitedBody) Read(p []byte) (int, error) {
+	if len(p) > b.left+1 { // one more tells a longest answer from one that is too long
+		p = p[:b.left+1]
+	}
+	n, err := b.ReadCloser.Read(p)
+	if n > b.left {
+		n, b.left = b.left, 0
+		return n, errTooLong
+	}
+	b.left -= n
+	return n, err
+}
