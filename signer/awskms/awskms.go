@@ -201,7 +201,11 @@ func (k *key) Call(ctx context.Context, req signer.Request) (signer.Response, er
 	if err != nil {
 		return signer.Response{}, k.explain(k.arn, "Sign", err)
 	}
-	if signed := aws.ToString(out.KeyId); signed != k.arn {
+	signed := aws.ToString(out.KeyId)
+	if signed == "" {
+		return signer.Response{}, k.explain(k.arn, "Sign", errNoKey)
+	}
+	if signed != k.arn {
 		return signer.Response{}, &signer.Error{
 			KeyID:     k.arn,
 			Algorithm: req.Algorithm,

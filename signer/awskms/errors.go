@@ -101,6 +101,9 @@ func (p *provider) explain(keyID, operation string, err error) error {
 // errNoAnswer is what there is to say of a client, not the SDK's, that broke off.
 var errNoAnswer = errors.New("the client returned neither an answer nor an error")
 
+// errNoKey is for an answer that says nothing, such as a proxy's with an empty body.
+var errNoKey = errors.New("the answer does not say which key signed")
+
 func classify(err error) meaning {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return meaning{turret.Unknown, "KMS had not answered in time"}
@@ -118,6 +121,9 @@ func classify(err error) meaning {
 	}
 	if err == errNoAnswer {
 		return meaning{turret.Transient, "the KMS client is broken"}
+	}
+	if err == errNoKey {
+		return meaning{turret.Transient, "what answered may not be KMS"}
 	}
 	if is[*smithy.InvalidParamsError](err) {
 		return meaning{turret.Permanent, "the SDK refused the request as invalid"}

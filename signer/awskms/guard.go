@@ -1,6 +1,7 @@
 package awskms
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -25,6 +26,10 @@ const maxAnswer = 64 << 10
 // errTooLong ends an answer. Who answers at the endpoint may not be KMS.
 var errTooLong = fmt.Errorf("the answer is longer than %d bytes, which none of KMS's is", maxAnswer)
 
+// errSwitches is for an answer whose body net/http makes of the bare connection,
+// so that no context ends the SDK's reading it.
+var errSwitches = errors.New("the endpoint switches to another protocol, which nobody asked for")
+
 // guard stands between the SDK, which would read an answer of any length, and
 // the network.
 type guard struct{ client kms.HTTPClient }
@@ -42,9 +47,14 @@ func guarded(client kms.HTTPClient) guard {
 
 func (g guard) Do(req *http.Request) (*http.Response, error) {
 	resp, err := g.client.Do(req)
-	if resp != nil && resp.Body != nil {
-		resp.Body = &limitedBody{resp.Body, maxAnswer}
+	if resp == nil || resp.Body == nil {
+		return resp, err
 	}
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		resp.Body.Close()
+		return nil, errSwitches
+	}
+	resp.Body = &limitedBody{resp.Body, maxAnswer}
 	return resp, err
 }
 

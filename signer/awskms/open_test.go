@@ -118,7 +118,7 @@ func TestOpenRefusesWhatNamesNoKey(t *testing.T) {
 		"awskms:///1234abcd-12ab-34cd-56ef-1234567890ab?region=eu-west-1&region=us-east-1":            "it has 2 Regions, and its key is in one only; the ids of multi-Region keys begin with mrk-",
 		"awskms:///mrk-1?region=eu-west-1&region=us-east-1&endpoint=http://127.0.0.1":                 "it has 1 endpoints; it must have none, or 2: one for each Region, in the same order",
 		"awskms:///mrk-1?endpoint=http://127.0.0.1&endpoint=http://127.0.0.1":                         "it has 2 endpoints; it must have none, or 1",
-		"awskms:///mrk-1?region=eu-west-1&region=us-east-1&endpoint=http://a&endpoint=b":              "its endpoint is no http or https URL",
+		"awskms:///mrk-1?region=eu-west-1&region=us-east-1&endpoint=https://a&endpoint=b":             "its endpoint is no http or https URL",
 		"awskms:///arn:aws:kms:us-east-1:111122223333:key/mrk-1?region=eu-west-1&region=eu-central-1": "its region is eu-west-1 and eu-central-1, and its ARN's is us-east-1",
 		"awskms:///alias/x?regoin=eu-west-1":                                                          "its query has regoin, where region and endpoint may be",
 		"awskms:///alias/x?endpoint=example.com":                                                      "its endpoint is no http or https URL",
