@@ -1,6 +1,7 @@
 package awskms_test
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"encoding/json"
@@ -225,24 +226,114 @@ func TestNothingSecretIsInAnError(t *testing.T) {
 	require.NotContains(t, fmt.Sprintf("%+v", err), "attack")
 }
 
-// FuzzAnswer feeds answers to the SDK and looks at what becomes of them: a
-// signature never, and an error with a class.
-func FuzzAnswer(f *testing.F) {
-	f.Add(200, []byte(`{"KeyId":"arn:aws:kms:us-east-1:1:key/a","KeyUsage":"SIGN_VERIFY","PublicKey":"MCow"}`))
-	f.Add(400, []byte(`{"__type":"x#y:z","message":3}`))
-	f.Add(503, []byte(`<html>`))
-	f.Fuzz(func(t *testing.T, status int, body []byte) {
-		status = 200 + int(uint(status)%400)
-		client := kms.New(at("http://kms.test").Options(), func(o *kms.Options) { o.HTTPClient = canned{status, body} })
+// FuzzPublicKeyAnswer answers GetPublicKey with anything. What becomes of it is a
+// key that can be built upon, or an error of one line with a class.
+func FuzzPublicKeyAnswer(f *testing.F) {
+	srv := kmstest.NewServer()
+	defer srv.Close()
+	for _, spec := range []types.KeySpec{types.KeySpecEccNistP256, types.KeySpecEccNistEdwards25519, types.KeySpecEccSecgP256k1, types.KeySpecMlDsa44} {
+		var honest []byte
+		id := srv.CreateKey(spec)
+		_, err := awskms.New(kms.New(srv.Client().Options(), func(o *kms.Options) { o.HTTPClient = &tap{client: o.HTTPClient, body: &honest} }), id).ProvideKey(f.Context())
+		require.NoError(f, err)
+		f.Add(200, "", "", honest)
+	}
+	f.Add(200, "", "Sat, 01 Jan 0000 00:00:00 GMT", []byte(`{"KeyId":"arn:aws:kms:us-east-1:1:key/a","KeyUsage":"SIGN_VERIFY","PublicKey":"MCow"}`))
+	f.Add(400, "", "", []byte(`{"__type":"x#y:z","message":3}`))
+	f.Add(400, "KMSInvalidStateException", "", []byte(`{"Message":"creating"}`))
+	f.Add(400, "x#AccessDeniedException:http://x", "", []byte(`{}`))
+	f.Add(503, "", "", []byte(`<html>`))
+	f.Fuzz(func(t *testing.T, status int, code, date string, body []byte) {
+		client := answering(status, code, date, body)
 		key, err := awskms.New(client, "alias/release").ProvideKey(t.Context())
-		var e *signer.Error
-		if err != nil && !errors.As(err, &e) {
-			t.Fatalf("not a signer.Error: %v", err)
+		if err != nil {
+			requirePlain(t, err)
+			require.NotEqual(t, turret.Canceled, turret.Outcome(t.Context(), err))
+			return
 		}
-		if err == nil && key.Public() == nil {
-			t.Fatal("a key without a public half")
-		}
+		_, err = signer.Replicate(key)
+		require.NoError(t, err, "a key with a public half that signers take")
 	})
+}
+
+// FuzzSignAnswer answers Sign with anything. Nothing of it is a signature, as
+// nobody has the key.
+func FuzzSignAnswer(f *testing.F) {
+	srv := kmstest.NewServer()
+	defer srv.Close()
+	id := srv.CreateKey(types.KeySpecEccNistP256)
+	signature := func(keyID string) []byte {
+		out, err := srv.Client().Sign(f.Context(), &kms.SignInput{KeyId: &id, Message: []byte("another"), SigningAlgorithm: types.SigningAlgorithmSpecEcdsaSha256})
+		require.NoError(f, err)
+		body, err := json.Marshal(map[string]any{"KeyId": keyID, "Signature": out.Signature, "SigningAlgorithm": "ECDSA_SHA_256"})
+		require.NoError(f, err)
+		return body
+	}
+	honest, err := srv.Client().GetPublicKey(f.Context(), &kms.GetPublicKeyInput{KeyId: &id})
+	require.NoError(f, err)
+	f.Add(200, "", "", signature("KEY"))
+	f.Add(200, "", "", signature("arn:aws:kms:us-east-1:111122223333:key/another"))
+	f.Add(200, "", "", []byte(`{"KeyId":"KEY","Signature":""}`))
+	f.Add(200, "", "", []byte(`{"KeyId":null,"Signature":[1],"SigningAlgorithm":{}}`))
+	f.Add(400, "", "Fri, 31 Dec 9999 23:59:59 GMT", []byte(`{"__type":"InvalidSignatureException"}`))
+	f.Add(400, "ThrottlingException", "", []byte(`{"code":[[[]]]}`))
+	f.Add(101, "", "", []byte(``))
+	f.Fuzz(func(t *testing.T, status int, code, date string, body []byte) {
+		// In bodies, KEY stands for the ARN, which is another in each run.
+		body = bytes.ReplaceAll(body, []byte("KEY"), []byte(srv.ARN(id)))
+		s, err := signer.NewBuilder(awskms.New(opened{answering(status, code, date, body), honest}, id)).Build(t.Context())
+		require.NoError(t, err)
+		sig, err := s.SignMessage(nil, []byte("m"), crypto.SHA256)
+		require.Nil(t, sig)
+		requirePlain(t, err)
+		require.NotEqual(t, turret.Canceled, turret.Outcome(t.Context(), err))
+	})
+}
+
+// answering returns a client of the SDK of whom every request gets one answer.
+func answering(status int, code, date string, body []byte) *kms.Client {
+	if status < 100 || status > 599 {
+		status = 100 + int(uint(status)%500)
+	}
+	return kms.New(at("http://kms.test").Options(), func(o *kms.Options) {
+		o.HTTPClient = doer(func(*http.Request) (*http.Response, error) {
+			h := http.Header{}
+			if code != "" {
+				h["X-Amzn-Errortype"] = []string{code}
+			}
+			if date != "" {
+				h["Date"] = []string{date}
+			}
+			return &http.Response{StatusCode: status, Header: h, Body: io.NopCloser(bytes.NewReader(body))}, nil
+		})
+	})
+}
+
+// tap keeps what a client was answered.
+type tap struct {
+	client kms.HTTPClient
+	body   *[]byte
+}
+
+func (c *tap) Do(r *http.Request) (*http.Response, error) {
+	resp, err := c.client.Do(r)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	*c.body, err = io.ReadAll(resp.Body)
+	resp.Body = io.NopCloser(bytes.NewReader(*c.body))
+	return resp, err
+}
+
+// opened is an API with a public key, whoever signs.
+type opened struct {
+	awskms.API
+	publicKey *kms.GetPublicKeyOutput
+}
+
+func (o opened) GetPublicKey(context.Context, *kms.GetPublicKeyInput, ...func(*kms.Options)) (*kms.GetPublicKeyOutput, error) {
+	return o.publicKey, nil
 }
 
 func TestWhatAnEndpointSaysForgesNoLines(t *testing.T) {

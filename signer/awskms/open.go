@@ -46,7 +46,7 @@ import (
 func Open(ctx context.Context, uri string) (signer.KeyProvider, error) {
 	at, err := parse(uri)
 	if err != nil {
-		return nil, &signer.Error{Reason: fmt.Sprintf("%s is no key URI: %v; one reads awskms:///alias/release?region=eu-west-1", quoted(uri), err)}
+		return nil, &signer.Error{Reason: plain(fmt.Sprintf("%s is no key URI: %v; one reads awskms:///alias/release?region=eu-west-1", quoted(uri), err))}
 	}
 	cfg, err := config.LoadDefaultConfig(ctx,
 		config.WithRegion(at.home()),
@@ -210,6 +210,7 @@ func httpClient() *awshttp.BuildableClient {
 		WithTransportOptions(func(t *http.Transport) {
 			t.MaxIdleConns = 256
 			t.MaxIdleConnsPerHost = 256
+			t.MaxResponseHeaderBytes = 64 << 10
 			t.TLSHandshakeTimeout = 3 * time.Second
 		}).
 		WithDialerOptions(func(d *net.Dialer) { d.Timeout = 2 * time.Second })

@@ -3,9 +3,11 @@ package awskms_test
 import (
 	"bytes"
 	"crypto"
-	"errors"
 	"io"
+	"net"
 	"net/http"
+	"net/url"
+	"strings"
 	"sync"
 	"testing"
 
@@ -141,18 +143,67 @@ func TestOpenRefusesWhatNamesNoKey(t *testing.T) {
 	}
 }
 
+func TestOpenAsksByHTTPOnThisMachineOnly(t *testing.T) {
+	environment(t)
+	for _, endpoint := range []string{
+		"https://kms.example.com", "https://10.0.0.1:8443", "https://[::1]",
+		"http://127.0.0.1:4566", "http://127.9.9.9", "http://localhost:4566", "http://[::1]:4566", "http://[::ffff:127.0.0.1]",
+	} {
+		_, err := awskms.Open(t.Context(), "awskms:///alias/x?region=eu-west-1&endpoint="+url.QueryEscape(endpoint))
+		require.NoError(t, err, endpoint)
+	}
+	for _, endpoint := range []string{
+		"http://kms.example.com", "http://10.0.0.1:4566", "http://[fe80::1]", "http://0.0.0.0", "http://[::]", "http://localhost.example.com",
+		"http://127.0.0.1.example.com", "http://2130706433", "http://0x7f000001", "http://127.1", "http://LOCALHOST.", "HTTP://kms.example.com",
+	} {
+		_, err := awskms.Open(t.Context(), "awskms:///alias/x?region=eu-west-1&endpoint="+url.QueryEscape(endpoint))
+		require.ErrorContains(t, err, "its endpoint is to be asked by http", endpoint)
+		require.ErrorContains(t, err, "give an https URL, or make a client for it and call awskms.New")
+	}
+	for _, endpoint := range []string{"file:///etc/passwd", "unix:///run/kms.sock", "ftp://127.0.0.1", "http:127.0.0.1", "http:///127.0.0.1", "//127.0.0.1", "http://a@127.0.0.1", "http://127.0.0.1:x", "http://:4566"} {
+		_, err := awskms.Open(t.Context(), "awskms:///alias/x?region=eu-west-1&endpoint="+url.QueryEscape(endpoint))
+		require.ErrorContains(t, err, "its endpoint is", endpoint)
+	}
+}
+
+func TestOpenReadsNoMoreOfHeadersThanOfAnswers(t *testing.T) {
+	environment(t)
+	im := &imposter{reply: said("HTTP/1.1 200 OK\r\nX-Filler: ", strings.Repeat("x", 100_000), "\r\nContent-Length: 0\r\n\r\n")}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer im.conns.Wait()
+	defer ln.Close()
+	im.listen(ln)
+	provider, err := awskms.Open(t.Context(), "awskms:///alias/x?region=eu-west-1&endpoint=http://"+ln.Addr().String())
+	require.NoError(t, err)
+	_, err = provider.ProvideKey(t.Context())
+	require.ErrorContains(t, err, "headers exceeded 65536 bytes")
+}
+
+// FuzzOpen opens any string. What is refused is refused in one line that shows no
+// password; what is not is a key, by https or on this machine.
 func FuzzOpen(f *testing.F) {
 	f.Add("awskms:///alias/release?region=eu-west-1")
 	f.Add("awskms:///mrk-1?region=eu-west-1&region=eu-central-1&endpoint=http://127.0.0.1:1&endpoint=http://127.0.0.1:2")
 	f.Add("awskms:///arn:aws:kms:us-east-1:111122223333:key/mrk-1?endpoint=http://127.0.0.1:1")
+	f.Add("awskms:///alias/x?endpoint=https%3A%2F%2Fuser%3Apassword%40example.com")
+	f.Add("awskms:///alias/x%0a?reg%0aion=%1b[2J#%1b[2J")
 	f.Fuzz(func(t *testing.T, uri string) {
 		provider, err := awskms.Open(t.Context(), uri)
-		var e *signer.Error
-		switch {
-		case err != nil && !errors.As(err, &e):
-			t.Fatalf("not a signer.Error: %v", err)
-		case err == nil && provider == nil:
-			t.Fatal("neither a provider nor an error")
+		if err != nil {
+			requirePlain(t, err)
+			return
+		}
+		require.NotNil(t, provider)
+		u, err := url.Parse(uri)
+		require.NoError(t, err)
+		require.Equal(t, "awskms", u.Scheme)
+		for _, endpoint := range u.Query()["endpoint"] {
+			e, err := url.Parse(endpoint)
+			require.NoError(t, err)
+			ip := net.ParseIP(e.Hostname())
+			require.True(t, e.Scheme == "https" || e.Hostname() == "localhost" || ip != nil && ip.IsLoopback(), endpoint)
+			require.Nil(t, e.User)
 		}
 	})
 }
