@@ -358,6 +358,33 @@ func (m misled) GetPublicKey(ctx context.Context, in *kms.GetPublicKeyInput, opt
 	return m.API.GetPublicKey(ctx, &kms.GetPublicKeyInput{KeyId: &m.keyID, GrantTokens: in.GrantTokens}, opts...)
 }
 
+func TestAnAnswerThatSaysNothingIsAskedForAgain(t *testing.T) {
+	srv := server(t)
+	id := srv.CreateKey(types.KeySpecEccNistP256)
+	o := srv.Client().Options()
+	var empty atomic.Bool
+	inner := o.HTTPClient
+	o.HTTPClient = doer(func(r *http.Request) (*http.Response, error) {
+		if empty.CompareAndSwap(true, false) {
+			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody}, nil
+		}
+		return inner.Do(r)
+	})
+	provider := awskms.New(kms.New(o), id)
+	once, err := signer.NewBuilder(provider).Build(t.Context())
+	require.NoError(t, err)
+	empty.Store(true)
+	_, err = once.SignMessage(nil, []byte("m"), crypto.SHA256)
+	require.ErrorContains(t, err, "what answered may not be KMS: Sign: the answer does not say which key signed")
+	require.Equal(t, turret.Transient, turret.Classify(err))
+
+	s, err := signer.NewBuilder(provider).Defaults(signer.Defaults{}).Build(t.Context())
+	require.NoError(t, err)
+	empty.Store(true)
+	_, err = s.SignMessage(nil, []byte("m"), crypto.SHA256)
+	require.NoError(t, err)
+}
+
 func TestWhatAnEndpointSaysMovesNoCursor(t *testing.T) {
 	const vile = "\x1b]0;owned\x07\x1b[2J\r\nlevel=INFO all is well\x00\x7f\u0085\u009b31m\u2028\u202egnp.exe\ufeff"
 	for name, answer := range map[string]func(http.Header) any{
