@@ -178,7 +178,7 @@ func TestNothingSecretIsLogged(t *testing.T) {
 						Timeout(10 * time.Second).
 						Concurrency(concurrency.Options{Max: 8, OnWait: hooks.Concurrency}).
 						Retry(retry.Options{MaxAttempts: 4, WaitRejected: true, OnRetry: hooks.Retry}).
-						Hedge(hedge.Options{OnHedge: hooks.Hedge, OnWin: hooks.HedgeWon}).
+						Hedge(hedge.Options{Delay: 50 * time.Millisecond, OnHedge: hooks.Hedge, OnWin: hooks.HedgeWon}).
 						Failover(failover.Options{OnFailover: hooks.Failover, OnChange: hooks.Replica}).
 						RateLimit(ratelimit.Options{Rate: 100, OnWait: hooks.RateLimit}).
 						CircuitBreaker(gobreaker.Settings{OnStateChange: hooks.Breaker, Timeout: time.Second}).
@@ -188,7 +188,7 @@ func TestNothingSecretIsLogged(t *testing.T) {
 					home.Inject(faults)
 					away.Inject(faults)
 					var calls sync.WaitGroup
-					for range 20 {
+					for range 30 {
 						message := make([]byte, 200)
 						_, _ = rand.Read(message)
 						secrets.add("a message", message)
