@@ -223,6 +223,39 @@ func TestAClientThatStallsIsHungUpOnAndOneThatIsIdleIsNot(t *testing.T) {
 	}
 }
 
+func TestAClientThatTricklesIsHungUpOn(t *testing.T) {
+	const length = 1000 // of the request; it will never be there
+	for name, begin := range map[string]func(net.Conn) error{
+		"in the length":  func(net.Conn) error { return nil },
+		"in the request": func(conn net.Conn) error { _, err := conn.Write(frame(make([]byte, length))[:4]); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				client, conn := net.Pipe()
+				ended := make(chan struct{})
+				start := time.Now()
+				go func() {
+					defer close(ended)
+					(&server{keys: &keyring{}}).stream(t.Context(), conn, discard)
+				}()
+				require.NoError(t, begin(client))
+				pace := 25 * time.Second // between the bytes: two of them, and no more, come within a minute
+				if name == "in the request" {
+					pace = time.Second
+				}
+				for {
+					if _, err := client.Write([]byte{0}); err != nil {
+						break
+					}
+					<-time.After(pace) // in a bubble
+				}
+				<-ended
+				require.LessOrEqual(t, time.Since(start), patience+pace)
+			})
+		})
+	}
+}
+
 func TestConnectionsAreLimited(t *testing.T) {
 	srv := kmstest.NewServer()
 	t.Cleanup(srv.Close)
