@@ -46,6 +46,13 @@
 // keys, wrong usage, denied access and invalid requests are Permanent; all else,
 // from internal errors to connections that break, is Transient.
 //
+// # Who answers
+//
+// What answers at the endpoint may not be KMS. Of an answer 64 KiB are read, which
+// is ten times the longest that KMS gives; no redirect is followed, by an
+// *http.Client of yours neither; the key that answers must be the one that was
+// asked for, where it was asked for by id or ARN. SECURITY.md tells the rest.
+//
 // # Permissions
 //
 // kms:GetPublicKey when a key is opened, and kms:Sign.

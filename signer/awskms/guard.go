@@ -16,7 +16,7 @@ import (
 // retries of its own, which are the stack's, and with a guard.
 func perCall(o *kms.Options) {
 	o.Retryer = aws.NopRetryer{}
-	if o.HTTPClient != nil { // as with a client that is not the SDK's
+	if o.HTTPClient != nil { // as it may be in an API that is not the SDK's
 		o.HTTPClient = guarded(o.HTTPClient)
 	}
 }
