@@ -55,9 +55,9 @@ func (s *secrets) add(name string, secret []byte) {
 func forms(secret string) []string {
 	beginning := secret[:min(len(secret), 9)]
 	numbers := strings.Trim(fmt.Sprint([]byte(beginning)), "[]")
-	quoted := fmt.Sprintf("%q", beginning)
+	quoted := fmt.Sprintf("%q", secret[:min(len(secret), 32)]) // of which the beginning is the same, however it goes on
 	return []string{
-		beginning, quoted[1 : len(quoted)-1], numbers, strings.ReplaceAll(numbers, " ", ","),
+		beginning, quoted[1:min(len(quoted)-1, 20)], numbers, strings.ReplaceAll(numbers, " ", ","),
 		hex.EncodeToString([]byte(beginning)), fmt.Sprintf("%X", beginning), fmt.Sprintf("% x", beginning),
 		base64.StdEncoding.EncodeToString([]byte(beginning)), base64.URLEncoding.EncodeToString([]byte(beginning)),
 	}
