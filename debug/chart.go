@@ -31,10 +31,10 @@ type tick struct{ Y, Text string }
 
 // line is a percentile over time.
 type line struct {
-	Name, Path     string
-	EndX, EndY     string // where it ends, or empty
-	LabelY         string
-	labelY, latest float64
+	Name, Path string
+	EndX, EndY string // where it ends, or empty
+	LabelY     string
+	labelY     float64
 }
 
 // bar is a part of a column.

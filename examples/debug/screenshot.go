@@ -38,6 +38,7 @@ func screenshot(ctx context.Context, chromium, url, file string) error {
 		"--disable-lcd-text", "--font-render-hinting=none", // grey letters, so that the file is small
 		"--blink-settings=preferredColorScheme=1", // light
 		fmt.Sprintf("--window-size=%d,%d", width, height), "--screenshot="+picture, url)
+	cmd.Env = append(os.Environ(), "TMPDIR="+dir)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // it ends its children
 	cmd.WaitDelay = 5 * time.Second
 	if said, err := cmd.CombinedOutput(); err != nil {
