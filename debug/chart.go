@@ -135,7 +135,7 @@ func drawn(now time.Time, slots []Window, name string, of func(Window) float64, 
 
 // spread keeps the labels of lines apart, and in the plot.
 func spread(lines []line) {
-	const apart = 14
+	const apart = 17
 	for i := range lines {
 		if i > 0 {
 			lines[i].labelY = max(lines[i].labelY, lines[i-1].labelY+apart)

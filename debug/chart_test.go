@@ -67,7 +67,7 @@ func TestLabelsOfLinesStayApart(t *testing.T) {
 	for _, v := range []float64{0.001, 0.01, 0.09, 1} {
 		lines := latencies(now, slotted(v, 10*v, v/10, v)).Lines
 		for i := range lines[1:] {
-			require.GreaterOrEqual(t, lines[i+1].labelY-lines[i].labelY, 14.0)
+			require.GreaterOrEqual(t, lines[i+1].labelY-lines[i].labelY, 17.0)
 		}
 		require.LessOrEqual(t, lines[2].labelY, float64(plotBase))
 	}

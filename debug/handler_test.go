@@ -450,3 +450,25 @@ func TestWhatAilsIsSaidByReplica(t *testing.T) {
 	has(t, page, `<span class="badge warn">degraded</span>`)
 	has(t, page, `<p class="ailing">home: away, breaker half-open</p>`)
 }
+
+// account has a bit of everything, and large numbers.
+func account() stats.Snapshot {
+	now := time.Now()
+	s := stats.Snapshot{
+		InFlight: 1234, Since: now.Add(-100 * time.Hour),
+		Total: stats.Counts{OK: 987_654_321, Unknown: 1, Transient: 22_222, Throttled: 333_333, Permanent: 4, Canceled: 55, Rejected: 6_666_666},
+	}
+	for i := range 12 {
+		s.Slots = append(s.Slots, stats.Window{
+			Start: now.Add(time.Duration(i-12) * 5 * time.Second), Length: 5 * time.Second, Counts: stats.Counts{OK: uint64(100 + 10*i), Throttled: uint64(i)},
+			P50: 12 * time.Millisecond, P95: 80 * time.Millisecond, P99: time.Duration(i*i+20) * 10 * time.Millisecond, Max: 2 * time.Second,
+		})
+	}
+	s.Minute = s.Slots[11]
+	s.Minute.Length = time.Minute
+	for i := range 10 {
+		s.Errors = append(s.Errors, stats.Error{At: now.Add(-time.Duration(i*i*i) * time.Minute), Class: turret.Throttled,
+			Err: errors.New("kms: throttled: arn:aws:kms:us-east-1:111122223333:key/mrk-0123456789abcdef0123456789abcdef " + strings.Repeat("long", 30))})
+	}
+	return s
+}
