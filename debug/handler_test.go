@@ -186,69 +186,71 @@ func TestPageShowsLayersStatesCountsAndErrors(t *testing.T) {
 }
 
 func TestASignerShowsWhatCallersAndEachKeySee(t *testing.T) {
-	home := kmstest.NewServer()
-	defer home.Close()
-	away := home.Replica("eu-west-1")
-	home.Inject(kmstest.Faults{Seed: 1, Throttle: 0.2, Internal: 0.2})
-	web, err := signer.NewBuilder(awskms.MultiRegion(home.CreateKey(types.KeySpecEccNistP256), home.Client(), away.Client())).
-		Defaults(signer.Defaults{}).Build(t.Context())
-	require.NoError(t, err)
-	defer web.Close()
-	stacks := map[string]any{"web": web}
+	synctest.Test(t, func(t *testing.T) { // no attempt is late, however busy the machine
+		home := kmstest.NewServer()
+		defer home.Close()
+		away := home.Replica("eu-west-1")
+		home.Inject(kmstest.Faults{Seed: 1, Throttle: 0.2, Internal: 0.2})
+		web, err := signer.NewBuilder(awskms.MultiRegion(home.CreateKey(types.KeySpecEccNistP256), home.Client(), away.Client())).
+			Defaults(signer.Defaults{}).Build(t.Context())
+		require.NoError(t, err)
+		defer web.Close()
+		stacks := map[string]any{"web": web}
 
-	const signers, each = 8, 40
-	stop := make(chan struct{})
-	var callers, readers sync.WaitGroup
-	for range signers {
-		callers.Go(func() {
-			for range each {
-				if _, err := web.WithContext(t.Context()).SignMessage(nil, []byte("m"), crypto.SHA256); err != nil {
-					t.Error(err)
+		const signers, each = 8, 40
+		stop := make(chan struct{})
+		var callers, readers sync.WaitGroup
+		for range signers {
+			callers.Go(func() {
+				for range each {
+					if _, err := web.WithContext(t.Context()).SignMessage(nil, []byte("m"), crypto.SHA256); err != nil {
+						t.Error(err)
+					}
 				}
-			}
-		})
-	}
-	for _, query := range []string{"", "?format=json"} {
-		readers.Go(func() {
-			handler := debug.Handler(stacks)
-			for {
-				w := httptest.NewRecorder()
-				handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/"+query, nil))
-				if w.Code != http.StatusOK {
-					t.Error(w.Body)
+			})
+		}
+		for _, query := range []string{"", "?format=json"} {
+			readers.Go(func() {
+				handler := debug.Handler(stacks)
+				for {
+					w := httptest.NewRecorder()
+					handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/"+query, nil))
+					if w.Code != http.StatusOK {
+						t.Error(w.Body)
+					}
+					select {
+					case <-stop:
+						return
+					case <-time.After(time.Millisecond):
+					}
 				}
-				select {
-				case <-stop:
-					return
-				default:
-				}
-			}
-		})
-	}
-	callers.Wait()
-	close(stop)
-	readers.Wait()
+			})
+		}
+		callers.Wait()
+		close(stop)
+		readers.Wait()
 
-	layers := getReport(t, stacks).Stacks[0].Layers
-	require.Equal(t, "signer ECDSA P-256", layers[0].Line)
-	require.EqualValues(t, signers*each, layers[0].Stats.Total.OK)
-	require.EqualValues(t, signers*each, layers[0].Stats.Total.Calls)
-	fan := layers[len(layers)-1]
-	require.Len(t, fan.Replicas, 2)
-	for i, srv := range []*kmstest.Server{home, away} {
-		r := fan.Replicas[i]
-		require.Equal(t, "kms/"+srv.Region(), r.Name)
-		for _, l := range r.Layers {
-			if l.Stats != nil {
-				require.EqualValues(t, srv.Stats().Op("Sign").Requests, l.Stats.Total.Calls, "%s", r.Name)
-				require.EqualValues(t, srv.Stats().Op("Sign").OK, l.Stats.Total.OK, "%s", r.Name)
+		layers := getReport(t, stacks).Stacks[0].Layers
+		require.Equal(t, "signer ECDSA P-256", layers[0].Line)
+		require.EqualValues(t, signers*each, layers[0].Stats.Total.OK)
+		require.EqualValues(t, signers*each, layers[0].Stats.Total.Calls)
+		fan := layers[len(layers)-1]
+		require.Len(t, fan.Replicas, 2)
+		for i, srv := range []*kmstest.Server{home, away} {
+			r := fan.Replicas[i]
+			require.Equal(t, "kms/"+srv.Region(), r.Name)
+			for _, l := range r.Layers {
+				if l.Stats != nil {
+					require.EqualValues(t, srv.Stats().Op("Sign").Requests, l.Stats.Total.Calls, "%s", r.Name)
+					require.EqualValues(t, srv.Stats().Op("Sign").OK, l.Stats.Total.OK, "%s", r.Name)
+				}
 			}
 		}
-	}
-	page := getPage(t, stacks)
-	has(t, page, "<h4><span>kms/eu-west-1</span>")
-	require.Equal(t, 2, strings.Count(page, "<details"), "an account of each key")
-	has(t, page, "over quota")
+		page := getPage(t, stacks)
+		has(t, page, "<h4><span>kms/eu-west-1</span>")
+		require.Equal(t, 2, strings.Count(page, "<details"), "an account of each key")
+		has(t, page, "over quota")
+	})
 }
 
 func TestOnlyReading(t *testing.T) {
