@@ -23,6 +23,6 @@
 // seconds, and their names end in _seconds. A layer's state is an object whose
 // keys are those of its slog.Attr: the layer's name first, then what it says.
 //
-//	curl -s localhost:6060/debug/turret?format=json |
+//	curl -s 'localhost:6060/debug/turret?format=json' |
 //		jq '.. | .breaker? | select(.state == "open")'
 package debug
