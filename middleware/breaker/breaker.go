@@ -49,7 +49,6 @@
 package breaker
 
 import (
-	"cmp"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -84,30 +83,19 @@ func Share[Req, Resp any](b *Breaker) turret.Layer[Req, Resp] {
 // Breaker is a circuit breaker that services can share. It is safe for
 // concurrent use, and made by [New].
 type Breaker struct {
+	settings   gobreaker.Settings
 	name       string
 	openPeriod time.Duration
 	probes     uint32
+	counted    func(ok bool) // or nil
 
-	gobreaker *gobreaker.CircuitBreaker[struct{}]
-	changes   changes
-	// phase is nil while closed. It follows gobreaker's state under gobreaker's
-	// lock, and is read without it: looking at a breaker holds up no call.
-	phase atomic.Pointer[phase]
+	engine  atomic.Pointer[engine]
+	changes changes
 }
 
 // New returns a closed breaker. It panics with [Validate]'s error if s is
 // misconfigured.
-func New(s gobreaker.Settings) *Breaker {
-	mustBeValid(s)
-	b := &Breaker{
-		name:       s.Name,
-		openPeriod: cmp.Or(s.Timeout, 60*time.Second),
-		probes:     cmp.Or(s.MaxRequests, 1),
-		changes:    changes{name: s.Name, notify: s.OnStateChange},
-	}
-	b.gobreaker = gobreaker.NewCircuitBreaker[struct{}](b.observed(s))
-	return b
-}
+func New(s gobreaker.Settings) *Breaker { return NewObserved(s, nil) }
 
 // Name returns Settings.Name.
 func (b *Breaker) Name() string { return b.name }
@@ -122,7 +110,7 @@ func (b *Breaker) State() gobreaker.State {
 }
 
 // Counts returns what was counted in the present state and Interval.
-func (b *Breaker) Counts() gobreaker.Counts { return b.gobreaker.Counts() }
+func (b *Breaker) Counts() gobreaker.Counts { return b.engine.Load().Counts() }
 
 // String says the breaker's name and how long it opens for.
 func (b *Breaker) String() string {
@@ -131,13 +119,13 @@ func (b *Breaker) String() string {
 
 // ready returns nil if a call made now would be admitted, else its refusal.
 func (b *Breaker) ready() error {
-	p := b.phase.Load()
+	p := b.phase()
 	switch {
 	case p == nil:
 		return nil
 	case p.isOpen():
 		return b.refusal(gobreaker.StateOpen)
-	case p.state == gobreaker.StateHalfOpen && b.probing() && b.phase.Load() == p:
+	case p.state == gobreaker.StateHalfOpen && b.probing() && b.phase() == p:
 		return b.refusal(gobreaker.StateHalfOpen)
 	}
 	return nil

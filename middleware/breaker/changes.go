@@ -24,18 +24,31 @@ type changes struct {
 
 	waiting    atomic.Bool // whether the queue has any, so that most calls need no lock to know
 	mu         sync.Mutex
+	engine     *engine         // whose changes count
+	state      gobreaker.State // after those in the queue
 	queue      []change
 	delivering bool
 }
 
 type change struct{ from, to gobreaker.State }
 
-// add queues a change. It is called under gobreaker's lock.
-func (c *changes) add(from, to gobreaker.State) {
+// add queues a change of e's, unless another engine has taken its place. It is
+// called under gobreaker's lock.
+func (c *changes) add(e *engine, to gobreaker.State) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.queue = append(c.queue, change{from, to})
-	c.waiting.Store(true)
+	if e == c.engine {
+		c.enqueue(to)
+	}
+}
+
+// enqueue is called with the lock held.
+func (c *changes) enqueue(to gobreaker.State) {
+	if to != c.state {
+		c.queue = append(c.queue, change{c.state, to})
+		c.waiting.Store(true)
+	}
+	c.state = to
 }
 
 // deliver empties the queue, unless another goroutine is at it.

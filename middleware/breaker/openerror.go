@@ -75,7 +75,7 @@ func (b *Breaker) refusal(state gobreaker.State) *OpenError {
 	}
 	// Since the refusal the breaker may have gone on to another phase, even to
 	// none. Then there is nothing to wait for.
-	if p := b.phase.Load(); p != nil {
+	if p := b.phase(); p != nil {
 		e.Reason, e.Last = p.reason, p.last
 		if state == gobreaker.StateOpen && p.state == gobreaker.StateOpen {
 			e.Wait = max(0, time.Until(p.until))

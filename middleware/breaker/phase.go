@@ -2,6 +2,7 @@ package breaker
 
 import (
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
@@ -20,48 +21,60 @@ func (p *phase) isOpen() bool {
 	return p.state == gobreaker.StateOpen && time.Now().Before(p.until)
 }
 
-// observed returns s for gobreaker, with functions that follow what it does.
-// Gobreaker calls them under its lock, which guards what they share: a result's
-// error, the counts that trip on it, and the change of state, in this order.
-func (b *Breaker) observed(s gobreaker.Settings) gobreaker.Settings {
-	var (
-		last   error
-		reason string
-		trips  = s.ReadyToTrip
-	)
+// engine is a breaker of gobreaker's. A [Breaker] has one at a time.
+type engine struct {
+	*gobreaker.CircuitBreaker[struct{}]
+	// phase is nil while closed. It follows gobreaker's state under gobreaker's
+	// lock, and is read without it: looking at a breaker holds up no call.
+	phase atomic.Pointer[phase]
+	// What made it open, or is going to. Under gobreaker's lock.
+	reason string
+	last   error
+}
+
+func (b *Breaker) phase() *phase { return b.engine.Load().phase.Load() }
+
+// observed returns the settings of e, with functions that follow what it does.
+// Gobreaker calls them under its lock, for a result's error, the counts that trip
+// on it, and the change of state, in this order.
+func (b *Breaker) observed(e *engine) gobreaker.Settings {
+	s := b.settings
+	trips := s.ReadyToTrip
 	if trips == nil { // gobreaker's default, which it keeps to itself
 		trips = func(c gobreaker.Counts) bool { return c.ConsecutiveFailures > 5 }
 	}
 	s.IsExcluded = func(err error) bool { return err == errNeutral }
 	s.IsSuccessful = func(err error) bool {
-		if err == nil {
-			return true
+		if err != nil {
+			e.last = err
 		}
-		last = err
-		return false
+		if b.counted != nil && b.engine.Load() == e {
+			b.counted(err == nil)
+		}
+		return err == nil
 	}
 	s.ReadyToTrip = func(c gobreaker.Counts) bool {
 		if !trips(c) {
 			return false
 		}
-		reason = because(c)
+		e.reason = because(c)
 		return true
 	}
 	s.OnStateChange = func(_ string, from, to gobreaker.State) {
 		switch to {
 		case gobreaker.StateOpen:
 			if from == gobreaker.StateHalfOpen {
-				reason = "a failed probe" // on which ReadyToTrip is not asked
+				e.reason = "a failed probe" // on which ReadyToTrip is not asked
 			}
 			// Gobreaker took its own time a moment ago, and wants it exceeded.
 			until := time.Now().Add(b.openPeriod + 1)
-			b.phase.Store(&phase{to, until, reason, last})
+			e.phase.Store(&phase{to, until, e.reason, e.last})
 		case gobreaker.StateHalfOpen:
-			b.phase.Store(&phase{state: to, reason: reason, last: last})
+			e.phase.Store(&phase{state: to, reason: e.reason, last: e.last})
 		case gobreaker.StateClosed:
-			b.phase.Store(nil)
+			e.phase.Store(nil)
 		}
-		b.changes.add(from, to)
+		b.changes.add(e, to)
 	}
 	return s
 }

@@ -23,7 +23,7 @@ func newService[Req, Resp any](b *Breaker, next turret.Service[Req, Resp]) *serv
 func (s *service[Req, Resp]) Call(ctx context.Context, req Req) (resp Resp, err error) {
 	var at stage
 	defer at.afterExecute(ctx, &s.breaker.changes)
-	_, refused := s.breaker.gobreaker.Execute(func() (none struct{}, result error) {
+	_, refused := s.breaker.engine.Load().Execute(func() (none struct{}, result error) {
 		at = underWay
 		defer at.insideExecute()
 		s.breaker.changes.deliver(ctx) // half-open is told before the probe, not after it

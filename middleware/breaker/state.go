@@ -31,7 +31,7 @@ func (b *Breaker) readings() []slog.Attr {
 
 // now returns the state, and how long an open breaker is still open.
 func (b *Breaker) now() (gobreaker.State, time.Duration) {
-	p := b.phase.Load()
+	p := b.phase()
 	if p == nil {
 		return gobreaker.StateClosed, 0
 	}

@@ -1,0 +1,107 @@
+package breaker
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/sony/gobreaker/v2"
+)
+
+// NewObserved is [New] for who keeps breakers in step, as package fleet does:
+// counted is called with each result that counts, in order, ok being false for
+// a failure. It is called under gobreaker's lock, so it must be quick, and not
+// touch the breaker.
+func NewObserved(s gobreaker.Settings, counted func(ok bool)) *Breaker {
+	mustBeValid(s)
+	b := &Breaker{
+		settings:   s,
+		name:       s.Name,
+		openPeriod: cmp.Or(s.Timeout, 60*time.Second),
+		probes:     cmp.Or(s.MaxRequests, 1),
+		counted:    counted,
+		changes:    changes{name: s.Name, notify: s.OnStateChange},
+	}
+	b.install(b.closed())
+	return b
+}
+
+// Open opens b, whatever its state, until d from now, when it is half-open; with
+// a d of 0 it is so at once. Settings.Timeout is for when it opens by itself the
+// next time. Calls under way count no more when they end. Reason is what
+// [OpenError] gives, unless b is open already, for a reason of its own.
+func (b *Breaker) Open(d time.Duration, reason string) {
+	e := &engine{reason: reason}
+	if p := b.phase(); p != nil {
+		e.reason, e.last = p.reason, p.last
+	}
+	b.open(e, d)
+	b.install(e)
+	b.changes.deliver(context.Background())
+}
+
+// Reset closes b, whatever its state, and forgets what it has counted. Calls
+// under way count no more when they end.
+func (b *Breaker) Reset() {
+	b.install(b.closed())
+	b.changes.deliver(context.Background())
+}
+
+// install puts e in the place of b's engine. Whatever the old one does from now
+// on concerns nobody.
+func (b *Breaker) install(e *engine) {
+	b.changes.mu.Lock()
+	defer b.changes.mu.Unlock()
+	b.engine.Store(e)
+	b.changes.engine = e
+	state := gobreaker.StateClosed
+	if p := e.phase.Load(); p != nil {
+		state = p.state
+	}
+	b.changes.enqueue(state)
+}
+
+func (b *Breaker) closed() *engine {
+	e := new(engine)
+	e.CircuitBreaker = gobreaker.NewCircuitBreaker[struct{}](b.observed(e))
+	return e
+}
+
+// open makes e, which is new, open for d. Gobreaker's state can be set in one way:
+// in the store of a distributed breaker.
+func (b *Breaker) open(e *engine, d time.Duration) {
+	var m memory
+	breaker, err := gobreaker.NewDistributedCircuitBreaker[struct{}](&m, b.observed(e))
+	if err != nil {
+		panic(err) // of memory, which has none
+	}
+	until := time.Now().Add(max(d, 0)) // from when on gobreaker admits a probe
+	e.phase.Store(&phase{gobreaker.StateOpen, until, e.reason, e.last})
+	m.edit(func(s *gobreaker.SharedState) { s.State, s.Expiry = gobreaker.StateOpen, until.Add(-1) })
+	if _, err := breaker.State(); err != nil {
+		panic(err)
+	}
+	e.CircuitBreaker = breaker.CircuitBreaker
+}
+
+// memory holds the state of one distributed breaker, for one goroutine.
+type memory []byte
+
+func (m *memory) edit(change func(*gobreaker.SharedState)) {
+	var s gobreaker.SharedState
+	if err := json.Unmarshal(*m, &s); err != nil {
+		panic(err) // gobreaker wrote it
+	}
+	change(&s)
+	data, err := json.Marshal(s)
+	if err != nil {
+		panic(err)
+	}
+	*m = data
+}
+
+func (m *memory) Lock(string) error                   { return nil }
+func (m *memory) Unlock(string) error                 { return nil }
+func (m *memory) GetData(string) ([]byte, error)      { return *m, nil }
+func (m *memory) SetData(_ string, data []byte) error { *m = data; return nil }
