@@ -76,7 +76,7 @@ func (b *Breaker) open(e *engine, d time.Duration) {
 	if err != nil {
 		panic(err) // of memory, which has none
 	}
-	until := time.Now().Add(max(d, 0)) // from when on gobreaker admits a probe
+	until := time.Now().Add(d) // from when on gobreaker admits a probe
 	e.phase.Store(&phase{gobreaker.StateOpen, until, e.reason, e.last})
 	m.edit(func(s *gobreaker.SharedState) { s.State, s.Expiry = gobreaker.StateOpen, until.Add(-1) })
 	if _, err := breaker.State(); err != nil {

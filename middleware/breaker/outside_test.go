@@ -100,6 +100,8 @@ func TestWhatWasUnderWayAtOpenOrResetCountsNoMore(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := settings
 				s.ReadyToTrip = func(c gobreaker.Counts) bool { return true }
+				told := gobreaker.StateClosed
+				s.OnStateChange = func(_ string, _, to gobreaker.State) { told = to }
 				b := breaker.NewObserved(s, func(ok bool) { t.Error("counted") })
 				svc := breaker.Share[behaviour, string](b)(&backend{})
 				end, result := start(t.Context(), svc)
@@ -109,6 +111,7 @@ func TestWhatWasUnderWayAtOpenOrResetCountsNoMore(t *testing.T) {
 				end <- errDown
 				require.ErrorIs(t, <-result, errDown)
 				assert.Equal(t, state, b.State())
+				assert.Equal(t, state, told)
 				assert.Zero(t, b.Counts())
 			})
 		})
