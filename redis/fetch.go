@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 )
@@ -42,7 +41,7 @@ func (l *Limiter) sleep(d time.Duration) {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-	case <-l.running.Done():
+	case <-l.redis.running.Done():
 	}
 }
 
@@ -77,32 +76,14 @@ type answer struct {
 	err     error
 }
 
-// ask asks Redis for up to n tokens. It returns in time, even where the client
-// does not: then there is no other call before that one has come back. Its
-// tokens are lost, which is the safe side.
+// ask asks Redis for up to n tokens.
 func (l *Limiter) ask(n int) answer {
-	late := fmt.Errorf("fleet: no answer from Redis in %v", l.o.Timeout)
-	ctx, cancel := context.WithTimeoutCause(l.running, l.o.Timeout, late)
-	defer cancel()
-	select {
-	case l.calling <- struct{}{}:
-	case <-ctx.Done():
-		return answer{err: fmt.Errorf("%w, and an earlier call has not come back", late)}
-	}
-	answers := make(chan answer, 1)
-	go func() {
-		defer func() { <-l.calling }()
-		answers <- l.call(ctx, n)
-	}()
-	select {
-	case a := <-answers:
-		if errors.Is(a.err, context.DeadlineExceeded) {
-			a.err = fmt.Errorf("%w (%w)", late, a.err)
-		}
-		return a
-	case <-ctx.Done():
-		return answer{err: context.Cause(ctx)}
-	}
+	a, err := ask(&l.redis, func(ctx context.Context) (answer, error) {
+		a := l.call(ctx, n)
+		return a, a.err
+	})
+	a.err = err
+	return a
 }
 
 // call takes n tokens, or what there is.

@@ -25,10 +25,8 @@ type Limiter struct {
 	tokens *tokens // used under queue's lock
 	queue  *ratelimit.Queue
 
-	running context.Context // until Close
-	stop    context.CancelFunc
+	redis   caller
 	fetcher sync.WaitGroup
-	calling chan struct{} // holds an item while a call to Redis is under way
 }
 
 var _ ratelimit.Limiter = (*Limiter)(nil)
@@ -44,9 +42,8 @@ func NewLimiter(o LimiterOptions) *Limiter {
 }
 
 func newLimiter(o LimiterOptions, s store) *Limiter {
-	l := &Limiter{o: o, store: s, tokens: newTokens(o), calling: make(chan struct{}, 1)}
+	l := &Limiter{o: o, store: s, tokens: newTokens(o), redis: newCaller(o.Timeout)}
 	l.queue = ratelimit.NewQueue(l.tokens)
-	l.running, l.stop = context.WithCancel(context.Background())
 	l.tokens.start = func() { l.fetcher.Go(l.fetch) }
 	return l
 }
@@ -110,7 +107,7 @@ func (l *Limiter) Close() error {
 		l.tokens.lose(errClosed, now)
 		return true
 	})
-	l.stop()
+	l.redis.stop()
 	l.fetcher.Wait()
 	return nil
 }

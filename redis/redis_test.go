@@ -216,7 +216,7 @@ func TestAClientDeafToItsContextHoldsUpNobody(t *testing.T) {
 	}
 	require.Error(t, l.Err())
 	require.NoError(t, l.Close())
-	l.calling <- struct{}{} // what was given up has ended
+	l.redis.calling <- struct{}{} // what was given up has ended
 }
 
 // tool returns the path of a program, without which t is skipped, or fails if

@@ -44,13 +44,13 @@ func (c counter) allow(ctx context.Context, n int) (granted bool, retry time.Dur
 	// redis_rate asserts the types of what Redis sends.
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("fleet: Redis answered what redis_rate does not understand: %v", p)
+			err = fmt.Errorf("fleet: Redis answered what redis_rate does not understand: %s", quote(p))
 		}
 	}()
 	r, err := c.gcra.AllowN(ctx, c.key, c.limit, n)
 	switch {
 	case err != nil:
-		return false, 0, fmt.Errorf("fleet: Redis: %w", err)
+		return false, 0, said{err}
 	case r.Allowed == n:
 		return true, 0, nil
 	case r.Allowed != 0 || r.RetryAfter < 0:

@@ -20,10 +20,6 @@ const (
 	// roundTrip is how soon an answer of Redis is expected, which is only to
 	// be of the right order.
 	roundTrip = time.Millisecond
-
-	// maxProbe bounds how long some replicas may be back at Redis, where they
-	// find the whole quota, while others still use their share.
-	minProbe, maxProbe = 100 * time.Millisecond, time.Second
 )
 
 // tokens is what a replica holds of the quota: the ratelimit.Source of its
@@ -51,11 +47,7 @@ type tokens struct {
 	supply  float64   // tokens a second that this replica gets while they are scarce
 	settled time.Time // when supply was last reckoned
 
-	// Without Redis.
-	lost   error // why, or nil
-	since  time.Time
-	probe  time.Time // when to ask Redis again
-	probes int
+	outage
 }
 
 type batch struct {
@@ -225,21 +217,14 @@ func (t *tokens) turn(retry time.Duration) time.Duration {
 // lose has the local share used, for the reason err, and reports whether that
 // is new. It sets when to ask Redis again.
 func (t *tokens) lose(err error, now time.Time) (fresh bool) {
-	fresh = t.lost == nil
-	if fresh {
-		t.since, t.probes = now, 0
-	}
-	backoff := min(minProbe<<min(t.probes, 10), maxProbe)
-	t.lost, t.missed, t.probes = err, false, t.probes+1
-	t.probe = now.Add(backoff/2 + rand.N(backoff/2))
-	return fresh
+	t.missed = false
+	return t.begin(err, now)
 }
 
 // find goes back to Redis, and reports whether and for how long it was lost.
 func (t *tokens) find(now time.Time) (after time.Duration, was bool) {
-	if t.lost == nil {
-		return 0, false
+	if after, was = t.end(now); was {
+		t.asked, t.used, t.usual = now, 0, 0
 	}
-	t.lost, t.asked, t.used, t.usual = nil, now, 0, 0
-	return now.Sub(t.since), true
+	return after, was
 }
