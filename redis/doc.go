@@ -1,4 +1,7 @@
-// Package fleet shares a quota among the replicas of a service, through Redis.
+// Package fleet shares a quota, and a circuit breaker, among the replicas of a
+// service, through Redis.
+//
+// # The limiter
 //
 // A KMS key's quota belongs to the account, not to a process. Fifty replicas
 // that each keep to the whole of it are throttled; fifty that each keep to a
@@ -15,8 +18,6 @@
 //	defer limiter.Close()
 //	b = b.RateLimit(ratelimit.Options{Limiter: limiter})
 //
-// # In Redis
-//
 // The count is one key, kept by redis_rate's script, which is GCRA, the generic
 // cell rate algorithm: a token bucket that is one number. Tokens are fetched in
 // batches, of about what the replica used in the last twentieth of a second. A
@@ -30,20 +31,60 @@
 // the fleet makes, in any stretch of time t, no more than
 // Rate × (t + 0.1 s) + Burst calls.
 //
+// # The breaker
+//
+// A [Breaker] is the circuit breaker of package breaker, kept in step with those
+// of the other replicas:
+//
+//	b = b.Use(fleet.BreakerLayer[signer.Request, signer.Response](fleet.BreakerOptions{
+//		Client:   rdb,
+//		Key:      "kms/eu-west-1",
+//		Settings: gobreaker.Settings{Name: "kms", Timeout: 10 * time.Second},
+//	}))
+//
+// Each replica has a breaker of its own, which admits and judges its calls, and
+// opens on its own results at once. What it counts is also counted in Redis, by
+// gobreaker's distributed breaker, with the results of all the others. When that
+// one opens, by its own ReadyToTrip, every replica's opens. When it is half-open,
+// one replica makes the probes, a second after the other if that one dies; the
+// rest stay open. What the probes find is true for all.
+//
+// Failures are told, and what others found is heard, within a tenth of a second
+// while anything is amiss. While all is well, a replica asks Redis after 20
+// results, ten times a second at most, or after a second. Asking is one read and
+// one write, however many results there are. A replica without calls asks
+// nothing: its first call goes by what it knew last.
+//
+// The fleet's results are counted in the order in which they are told, which is
+// batch by batch. A row of failures in it is a row if nobody told of a success in
+// between: of a replica whose own network is down, that is soon true, and opens
+// the breaker for all. In a fleet, ReadyToTrip should judge by a share of the
+// calls, within an Interval.
+//
+// Used as they are, gobreaker's distributed breakers take a lock in the store,
+// keep it during the call, wait for it half a second at a time, and read the
+// state before they have it; who dies with the lock leaves it behind, and each
+// reckons with its own clock. Here there is no lock: a replica works on a copy,
+// which replaces the state if that has not changed since, and else works again.
+// Times are by Redis's clock. Redis may forget the state; the replicas know it.
+//
+// Several Regions are several breakers, each with a Key of its own.
+//
 // # Without Redis
 //
 // Signing must not depend on Redis. One goroutine asks it, and only while there
 // are callers; an answer that is late, an error or nonsense makes the Limiter
-// fall back to a local token bucket, of this replica's share of the quota. It
-// tells OnFallback, goes on asking, less and less often down to once a second,
-// and tells OnRecover when Redis is back. No caller waits for Redis longer than
-// Timeout, and none fails for its sake.
+// fall back to a local token bucket, of this replica's share of the quota, and
+// the Breaker to its own judgement. They tell OnFallback, go on asking, less and
+// less often down to once a second, and tell OnRecover when Redis is back. No
+// caller of the Limiter waits for Redis longer than Timeout, none of the Breaker
+// waits for it at all, and none fails for its sake.
 //
 // When Redis goes, the fleet overshoots its quota by what was fetched and one
 // local burst a replica. When it comes back, having forgotten the count, that
 // is another Burst, and for a second at most, as the replicas notice one after
 // the other, the share of those who have not.
 //
-// What no client can help: a Redis that grants more than it should, or that
-// says that others have the whole quota.
+// What no client can help: a Redis that grants more than it should, that says
+// that others have the whole quota, or that keeps saying the breaker has opened.
 package fleet
