@@ -166,6 +166,16 @@ func (b Builder) Use(layers ...Layer) Builder {
 	return b
 }
 
+// UseEach adds a layer of your own that is another one for each replica of the
+// key: Build calls layer with the replica's name, which is "" where the key has
+// none, and above a fan-out.
+func (b Builder) UseEach(layer func(replica string) Layer) Builder {
+	if layer == nil {
+		return b
+	}
+	return b.add(step{make: layer})
+}
+
 // Failover fans out to the replicas of the key: the layers named after it are
 // made for each, and the next replica is asked when those before it fail. With a
 // key that has no replicas it passes through. See package failover.

@@ -68,6 +68,21 @@ func TestStackIsInTheOrderOfTheMethods(t *testing.T) {
 	require.Len(t, lines, 9)
 }
 
+func TestUseEachMakesALayerForEachReplica(t *testing.T) {
+	each := func(replica string) signer.Layer {
+		return turret.LayerFunc("audit of "+replica, func(ctx context.Context, req signer.Request, next signer.Service) (signer.Response, error) {
+			return next.Call(ctx, req)
+		})
+	}
+	two := replicated(t, fakeNamed("kms/eu-west-1"), fakeNamed("kms/us-east-1"))
+	b := signer.NewBuilder(two).UseEach(each).Failover(failover.Options{}).UseEach(nil).UseEach(each)
+	described := turret.Describe(build(t, b))
+	require.Regexp(t, `(?s)audit of \n.*kms/eu-west-1.*audit of kms/eu-west-1.*kms/us-east-1.*audit of kms/us-east-1`, described)
+	require.Equal(t, 3, strings.Count(described, "audit of "))
+
+	require.Contains(t, turret.Describe(build(t, signer.NewBuilder(fakeNamed("kms/home")).UseEach(each))), "audit of kms/home")
+}
+
 func TestDefaultsAreTheRecommendedStack(t *testing.T) {
 	s := build(t, signer.NewBuilder(replicated(t, fakeNamed("kms/eu-west-1"), fakeNamed("kms/us-east-1"))).Defaults(signer.Defaults{}))
 	described := turret.Describe(s)
