@@ -80,6 +80,9 @@ func TestThreeProcesses(t *testing.T) {
 	assert.GreaterOrEqual(t, steady.share(), 0.97)
 	assert.LessOrEqual(t, steady.throttled(), 0.01)
 
+	for _, p := range fleet {
+		p.forget()
+	}
 	server.kill()
 	noticed := row("the second after Redis is killed", time.Second)
 	alone := row("the 4 s after that", 4*time.Second)
@@ -230,7 +233,14 @@ func (p *process) read(stdout io.Reader) {
 	}
 }
 
-// await waits until the process has told of event since the last wait for it.
+// forget forgets what the process has told.
+func (p *process) forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.events = nil
+}
+
+// await waits until the process has told of event, after what was awaited before.
 func (p *process) await(t *testing.T, event string) {
 	eventually(t, "a process does not say "+event, func() bool {
 		p.mu.Lock()
