@@ -251,23 +251,82 @@ func TestAProberThatDiesIsReplaced(t *testing.T) {
 
 // With no time-out below, where there ought to be one.
 func TestAProbeThatNeverReturnsIsReplaced(t *testing.T) {
+	for _, n := range []int{1, 3} {
+		synctest.Test(t, func(t *testing.T) {
+			var kms backend
+			s := newShelf()
+			fleet := newFleet(t, n, BreakerOptions{Settings: sixInARow}, s, &kms)
+			kms.down.Store(true)
+			defer busy(fleet)()
+			pass(news)
+			kms.takes.Store(int64(time.Hour))
+			pass(sixInARow.Timeout + news)
+			require.Equal(t, 1, states(fleet)[gobreaker.StateHalfOpen])
+			kms.takes.Store(0)
+			kms.down.Store(false)
+			pass(maxLease - time.Second)
+			assert.Equal(t, 0, states(fleet)[gobreaker.StateClosed])
+			pass(time.Second + lease + 2*news)
+			assert.Equal(t, n, states(fleet)[gobreaker.StateClosed])
+		})
+	}
+}
+
+// Its replica has one caller, who makes the probe.
+func TestASlowProbeIsWaitedForAndOneThatNeverReturnsIsNot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var kms backend
 		s := newShelf()
-		fleet := newFleet(t, 3, BreakerOptions{Settings: sixInARow}, s, &kms)
+		fleet := newFleet(t, 2, BreakerOptions{Settings: sixInARow}, s, &kms)
+		prober, other := fleet[0], fleet[1]
 		kms.down.Store(true)
-		defer busy(fleet)()
-		pass(news)
-		kms.takes.Store(int64(time.Hour))
-		pass(sixInARow.Timeout + news)
-		require.Equal(t, 1, states(fleet)[gobreaker.StateHalfOpen])
-		kms.takes.Store(0)
-		kms.down.Store(false)
-		pass(maxLease - time.Second)
-		assert.Equal(t, 0, states(fleet)[gobreaker.StateClosed])
-		pass(time.Second + lease + 2*news)
-		assert.Equal(t, 3, states(fleet)[gobreaker.StateClosed])
+		for range 6 {
+			prober.call(t, errDown)
+		}
+		pass(sixInARow.Timeout - news)
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			kms.takes.Store(int64(time.Hour))
+			for {
+				_, err := prober.Call(ctx, "digest")
+				if !errors.Is(err, breaker.ErrOpen) {
+					return
+				}
+				<-time.After(20 * time.Millisecond)
+			}
+		})
+		pass(3 * news)
+		require.Equal(t, gobreaker.StateHalfOpen, prober.State())
+		_ = turret.Ready(other.Service)
+		pass(news) // it hears that the breaker is not closed
+		for range 100 {
+			require.ErrorIs(t, turret.Ready(other.Service), breaker.ErrOpen, "the other may not probe")
+			pass(pace)
+		}
+
+		pass(maxLease)
+		asked := s.asked()
+		pass(time.Hour / 2)
+		assert.Equal(t, asked, s.asked(), "nobody waits any longer")
+		cancel()
+		wg.Wait()
 	})
+}
+
+func TestResultsAfterAProbeAreNoProbes(t *testing.T) {
+	var r record
+	r.empty = true
+	settings := BreakerOptions{Settings: sixInARow}.withDefaults().shared()
+	fleet, err := gobreaker.NewDistributedCircuitBreaker[struct{}](&r, settings)
+	require.NoError(t, err)
+	r.State = gobreaker.StateHalfOpen
+	require.NoError(t, r.replay(fleet, []bool{true, true, false, false}))
+	assert.Equal(t, gobreaker.StateClosed, r.State)
+	assert.Equal(t, gobreaker.Counts{Requests: 3, TotalSuccesses: 1, TotalFailures: 2, ConsecutiveFailures: 2}, r.Counts)
+	require.NoError(t, r.replay(fleet, []bool{false, false, false, false, true, true}))
+	assert.Equal(t, gobreaker.StateOpen, r.State, "what comes after the sixth failure is refused")
+	assert.Zero(t, r.Counts)
 }
 
 func TestAnIdleFleetComesBackWithItsFirstCalls(t *testing.T) {
@@ -705,19 +764,26 @@ func TestReadyAloneKeepsABreakerInStep(t *testing.T) {
 		s := newShelf()
 		fleet := newFleet(t, 2, BreakerOptions{Settings: sixInARow}, s, &kms)
 		one, asking := fleet[0], fleet[1]
-		asking.call(t, nil)
-		pass(news)
+		ask := func() bool {
+			<-time.After(100 * time.Millisecond)
+			return turret.Ready(asking.Service) == nil
+		}
+		for range 20 { // as a failover does, which calls only what is ready
+			require.True(t, ask())
+		}
 		kms.down.Store(true)
 		for range 6 {
 			one.call(t, errDown)
 		}
-		for range 150 { // as a failover does, which calls only what is ready
-			if turret.Ready(asking.Service) == nil {
-				kms.down.Store(false)
-				asking.call(t, nil)
-			}
-			<-time.After(100 * time.Millisecond)
+		pass(quiet + news)
+		for range 50 {
+			require.False(t, ask())
 		}
+		kms.down.Store(false)
+		for !ask() {
+		}
+		asking.call(t, nil)
+		pass(news)
 		assert.Equal(t, gobreaker.StateClosed, s.record(t).State)
 	})
 }

@@ -314,5 +314,4 @@ func (b *Breaker) follow(r record) {
 func (b *Breaker) impose(r record, d time.Duration) {
 	b.imposed, b.probing = r.Generation, false
 	b.local.Open(d, "failures in the fleet")
-	b.take() // what was counted before
 }
