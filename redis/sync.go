@@ -183,9 +183,12 @@ func (b *Breaker) exchange(results []bool) error {
 		if there, err = b.swap(there.value, next); err != nil {
 			return err
 		}
+		if there.swapped && b.nonsense != nil {
+			return b.nonsense // which is replaced; the next time shows for how long
+		}
 		if there.swapped {
 			b.follow(r)
-			return b.nonsense // which is replaced; the next time shows for how long
+			return nil
 		}
 	}
 	b.putBack(results) // others were faster, three times
