@@ -298,7 +298,7 @@ func (b *Breaker) follow(r record) {
 	case gobreaker.StateHalfOpen:
 		if r.Prober != b.id {
 			b.impose(r, grace)
-		} else if b.leads || !b.probing || state == gobreaker.StateOpen {
+		} else if b.leads || !b.probing {
 			b.impose(r, 0)
 			b.probing = true
 		}
