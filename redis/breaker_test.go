@@ -824,6 +824,7 @@ func TestALayersBreakerIsClosedWithItsStackAndASharedOneIsNot(t *testing.T) {
 
 	own := BreakerLayer[string, string](o)(&kms)
 	assert.Equal(t, "fleet \"kms/rsa\", breaker kms (opens for 10s)\n*fleet.backend", turret.Describe(own))
+	assert.Contains(t, own.(turret.Stater).State().String(), "state=closed")
 	require.NoError(t, turret.Close(own))
 	assert.ErrorIs(t, own.(*ownService[string, string]).breaker.Err(), errBreakerClosed)
 

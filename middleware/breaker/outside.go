@@ -31,6 +31,10 @@ func NewObserved(s gobreaker.Settings, counted func(ok bool)) *Breaker {
 // a d of 0 it is so at once. Settings.Timeout is for when it opens by itself the
 // next time. Calls under way count no more when they end. Reason is what
 // [OpenError] gives, unless b is open already, for a reason of its own.
+//
+// OnStateChange is told before Open and Reset return, or by another goroutine
+// that is telling it something; observers of calls hear only of what calls
+// change.
 func (b *Breaker) Open(d time.Duration, reason string) {
 	e := &engine{reason: reason}
 	if p := b.phase(); p != nil {
