@@ -1,0 +1,73 @@
+// Package signers has those who sign with a key in KMS: turret's stack, and what
+// people use today. Each is opened as its own documentation says, with its own
+// defaults.
+package signers
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"fmt"
+
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+)
+
+// A Target is a P-256 key in a KMS.
+type Target struct {
+	KeyID string
+
+	// Client reaches the KMS. Nil leaves that to the contender and to the
+	// environment: AWS_ENDPOINT_URL_KMS, AWS_REGION, AWS_CA_BUNDLE and the
+	// credentials, which all of them read through the SDK's configuration.
+	Client *kms.Client
+}
+
+// A Contender opens signers.
+type Contender struct {
+	Name string
+	Note string // what it is, for the tables' legend
+	Open func(context.Context, Target) (*Signer, error)
+}
+
+// A Signer is an open key.
+type Signer struct {
+	crypto.Signer
+	Sign  func(ctx context.Context, digest []byte) ([]byte, error) // SHA-256; ctx goes as far as the contender takes it
+	Close func() error
+}
+
+// Public returns the key's public half.
+func (s *Signer) Public() *ecdsa.PublicKey {
+	pub, _ := s.Signer.Public().(*ecdsa.PublicKey)
+	return pub
+}
+
+// All are the contenders, those of today first.
+func All() []Contender {
+	return []Contender{
+		{"plain SDK", "some twenty lines around kms.Client", openPlain},
+		{"step", "go.step.sm/crypto/kms/awskms", openStep},
+		{"sigstore", "github.com/sigstore/sigstore/pkg/signature/kms/aws", openSigstore},
+		{"turret", "Defaults(signer.Defaults{})", openTurret},
+		{"turret hedged", "the same, with a Hedge below the retry", openHedged},
+	}
+}
+
+// Find returns the contender of that name.
+func Find(name string) (Contender, error) {
+	for _, c := range append(All(), Told) {
+		if c.Name == name {
+			return c, nil
+		}
+	}
+	return Contender{}, fmt.Errorf("there is no signer %q", name)
+}
+
+// withoutContext makes a Signer of what takes no context, and is closed by nothing.
+func withoutContext(s crypto.Signer) *Signer {
+	return &Signer{
+		Signer: s,
+		Sign:   func(_ context.Context, digest []byte) ([]byte, error) { return s.Sign(nil, digest, crypto.SHA256) },
+		Close:  func() error { return nil },
+	}
+}

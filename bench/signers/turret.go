@@ -1,0 +1,54 @@
+package signers
+
+import (
+	"context"
+	"crypto"
+	"os"
+
+	"github.com/turretgo/turret/middleware/hedge"
+	"github.com/turretgo/turret/middleware/ratelimit"
+	"github.com/turretgo/turret/signer"
+	"github.com/turretgo/turret/signer/awskms"
+)
+
+// Told is turret's stack where it is told the quota of the scenario of that name.
+var Told = Contender{"turret told 300/s", "Defaults, with the quota as Rate", func(ctx context.Context, t Target) (*Signer, error) {
+	return build(ctx, t, func(b signer.Builder) signer.Builder {
+		return b.Defaults(signer.Defaults{Rate: ratelimit.Options{Rate: 300}})
+	})
+}}
+
+func openTurret(ctx context.Context, t Target) (*Signer, error) {
+	return build(ctx, t, func(b signer.Builder) signer.Builder { return b.Defaults(signer.Defaults{}) })
+}
+
+func openHedged(ctx context.Context, t Target) (*Signer, error) {
+	return build(ctx, t, func(b signer.Builder) signer.Builder {
+		return b.Hedge(hedge.Options{}).Defaults(signer.Defaults{})
+	})
+}
+
+func build(ctx context.Context, t Target, stack func(signer.Builder) signer.Builder) (*Signer, error) {
+	provider, err := provide(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	s, err := stack(signer.NewBuilder(provider)).Build(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &Signer{
+		Signer: s,
+		Sign: func(ctx context.Context, digest []byte) ([]byte, error) {
+			return s.SignContext(ctx, nil, digest, crypto.SHA256)
+		},
+		Close: s.Close,
+	}, nil
+}
+
+func provide(ctx context.Context, t Target) (signer.KeyProvider, error) {
+	if t.Client != nil {
+		return awskms.New(t.Client, t.KeyID), nil
+	}
+	return awskms.Open(ctx, "awskms:///"+t.KeyID+"?region="+os.Getenv("AWS_REGION"))
+}
