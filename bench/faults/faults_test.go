@@ -36,17 +36,20 @@ func (s server) Stats() (kmstest.Counts, error) { return s.Server.Stats().Op("Si
 func do(t *testing.T, scenario faults.Scenario, c signers.Contender) (run *faults.Run) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := kmstest.NewServer()
-		defer srv.Close() // ends whatever hangs
+		defer srv.Close()
 		s, err := c.Open(t.Context(), signers.Target{KeyID: srv.CreateKey(types.KeySpecEccNistP256), Client: srv.Client()})
 		require.NoError(t, err)
 		defer s.Close()
 		run, err = scenario.Do(t.Context(), c.Name, server{srv}, s.Public(), s.Sign)
 		require.NoError(t, err)
+		srv.Close() // ends whatever hangs
+		run.Wait()
 	})
 	return run
 }
 
 func TestFaults(t *testing.T) {
+	withoutConfiguration(t)
 	var results []faults.Result
 	for _, scenario := range faults.Scenarios() {
 		if testing.Short() {
@@ -69,12 +72,24 @@ func TestFaults(t *testing.T) {
 	}
 	var tables strings.Builder
 	require.NoError(t, faults.Write(&tables, results))
+	require.NoError(t, faults.WriteGoals(&tables, results))
 	t.Log("\n" + tables.String())
 	if *out != "" {
 		text, err := json.MarshalIndent(results, "", "\t")
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(*out, text, 0o644))
 	}
+}
+
+// withoutConfiguration keeps this machine's AWS configuration out of the SDK's.
+func withoutConfiguration(t *testing.T) {
+	for _, v := range os.Environ() {
+		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "AWS_") {
+			t.Setenv(name, "")
+		}
+	}
+	t.Setenv("AWS_CONFIG_FILE", os.DevNull)
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", os.DevNull)
 }
 
 func chosen() []signers.Contender {
