@@ -71,8 +71,9 @@ func TestFaults(t *testing.T) {
 		}
 	}
 	var tables strings.Builder
-	require.NoError(t, faults.Write(&tables, results))
-	require.NoError(t, faults.WriteGoals(&tables, results))
+	for _, table := range append(faults.Tables(results), faults.GoalsTable(results)) {
+		require.NoError(t, table.Write(&tables))
+	}
 	t.Log("\n" + tables.String())
 	if *out != "" {
 		text, err := json.MarshalIndent(results, "", "\t")

@@ -2,7 +2,6 @@ package faults
 
 import (
 	"fmt"
-	"io"
 	"slices"
 	"time"
 
@@ -70,8 +69,8 @@ func within500ms(r Result, _ func(string) Result) (string, bool) {
 	return table.Duration(r.Recovery), r.Recovery <= 500*time.Millisecond
 }
 
-// WriteGoals writes which goals turret's results reach, a line for each.
-func WriteGoals(w io.Writer, results []Result) error {
+// GoalsTable says which goals turret's results reach.
+func GoalsTable(results []Result) table.Table {
 	t := table.Table{Title: "### Goals", Head: []string{"goal", "scenario", "reached", ""}}
 	for _, g := range Goals {
 		for _, s := range g.Scenarios {
@@ -90,8 +89,5 @@ func WriteGoals(w io.Writer, results []Result) error {
 			t.Add(g.Text, s, figure, map[bool]string{true: "yes", false: "**no**"}[ok])
 		}
 	}
-	if len(t.Rows) == 0 {
-		return nil
-	}
-	return t.Write(w)
+	return t
 }

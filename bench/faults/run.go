@@ -72,7 +72,7 @@ func (s Scenario) Do(ctx context.Context, name string, kms KMS, pub *ecdsa.Publi
 		return nil, err
 	}
 	run.KMS = less(after, before)
-	run.Goroutines = countGoroutines() - goroutines
+	run.Goroutines = leftBehind(goroutines)
 	run.Calls = d.snapshot()
 	return run, ctx.Err()
 }
@@ -201,6 +201,19 @@ func less(a, b kmstest.Counts) kmstest.Counts {
 		Canceled:    a.Canceled - b.Canceled,
 		InFlight:    a.InFlight - b.InFlight,
 	}
+}
+
+// leftBehind is how many goroutines there are more than before, once those that
+// are about to end have.
+func leftBehind(before int) int {
+	left := 0
+	for range 50 {
+		if left = countGoroutines() - before; left <= 0 {
+			return 0
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+	return left
 }
 
 // countGoroutines counts the goroutines that neither are an HTTP connection's, for

@@ -2,14 +2,14 @@ package faults
 
 import (
 	"fmt"
-	"io"
 	"strconv"
 
 	"github.com/turretgo/turret/bench/table"
 )
 
-// Write writes a table for each scenario, a line for each signer.
-func Write(w io.Writer, results []Result) error {
+// Tables are one for each scenario, with a line for each signer.
+func Tables(results []Result) []table.Table {
+	var tables []table.Table
 	for _, s := range Scenarios() {
 		t := table.Table{
 			Title: "### " + s.Name,
@@ -24,14 +24,11 @@ func Write(w io.Writer, results []Result) error {
 				t.Add(r.cells()...)
 			}
 		}
-		if len(t.Rows) == 0 {
-			continue
-		}
-		if err := t.Write(w); err != nil {
-			return err
+		if len(t.Rows) > 0 {
+			tables = append(tables, t)
 		}
 	}
-	return nil
+	return tables
 }
 
 func (r Result) cells() []string {
