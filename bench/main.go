@@ -42,7 +42,9 @@ type section struct {
 
 // commands by name. A command that measures prints its progress on stderr.
 var commands = map[string]func(context.Context, options) (*section, error){
-	"faults": runFaults,
+	"faults":    runFaults,
+	"handshake": runHandshake,
+	"sign":      runSign,
 }
 
 func main() {
@@ -64,6 +66,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 		return kmsproc.Serve(args, stdin, stdout)
 	case faultsChild:
 		return oneFault(ctx, args, stdout)
+	case handshakeChild:
+		return oneHandshake(ctx, args, stdin, stdout)
+	case signChild:
+		return allSign(ctx, stdin, stdout)
 	}
 	var o options
 	flags := flag.NewFlagSet(name, flag.ContinueOnError)

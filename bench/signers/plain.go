@@ -3,7 +3,9 @@ package signers
 import (
 	"context"
 	"crypto"
+	"crypto/ecdsa"
 	"crypto/x509"
+	"errors"
 	"io"
 
 	"github.com/aws/aws-sdk-go-v2/config"
@@ -52,4 +54,22 @@ func (s *plain) Sign(_ io.Reader, digest []byte, _ crypto.SignerOpts) ([]byte, e
 		return nil, err
 	}
 	return out.Signature, nil
+}
+
+// openVerified is plain, and looks at the signature.
+func openVerified(ctx context.Context, t Target) (*Signer, error) {
+	s, err := openPlain(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	pub := s.Public()
+	sign := s.Sign
+	s.Sign = func(ctx context.Context, digest []byte) ([]byte, error) {
+		sig, err := sign(ctx, digest)
+		if err == nil && !ecdsa.VerifyASN1(pub, digest, sig) {
+			return nil, errors.New("the signature does not verify")
+		}
+		return sig, err
+	}
+	return s, nil
 }
