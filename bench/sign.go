@@ -22,9 +22,9 @@ var signPairs = []struct{ name, baseline string }{
 	{"plain SDK", ""},
 	{"step", "plain SDK"},
 	{"sigstore", "plain SDK"},
-	{"turret, SkipVerify", "plain SDK"},
-	{"plain SDK, verifying", ""},
-	{"turret", "plain SDK, verifying"},
+	{signers.Unverified.Name, "plain SDK"},
+	{signers.Verified.Name, ""},
+	{signers.Unlimited.Name, signers.Verified.Name},
 }
 
 func runSign(ctx context.Context, o options) (_ *section, err error) {
