@@ -26,7 +26,15 @@ const faultsChild = "faults-one"
 // for the CPU is not what is measured.
 func runFaults(ctx context.Context, o options) (*section, error) {
 	var results []faults.Result
+	if o.only != "" {
+		if _, err := faults.Find(o.only); err != nil {
+			return nil, err
+		}
+	}
 	for _, s := range faults.Scenarios() {
+		if o.only != "" && s.Name != o.only {
+			continue
+		}
 		contenders := signers.All()
 		if s.Name == "quota" {
 			contenders = append(contenders, signers.Told)

@@ -30,6 +30,7 @@ import (
 type options struct {
 	short bool
 	out   string
+	only  string // of the scenarios of faults
 }
 
 // A section is what a command has measured.
@@ -45,6 +46,8 @@ var commands = map[string]func(context.Context, options) (*section, error){
 	"faults":    runFaults,
 	"handshake": runHandshake,
 	"sign":      runSign,
+	"overhead":  runOverhead,
+	"scale":     runScale,
 }
 
 func main() {
@@ -75,6 +78,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 	flags := flag.NewFlagSet(name, flag.ContinueOnError)
 	flags.BoolVar(&o.short, "short", false, "measure a little of everything: whether it works, not how well")
 	flags.StringVar(&o.out, "out", "results", "`folder` for JSON and plots")
+	if name == "faults" {
+		flags.StringVar(&o.only, "only", "", "carry out the `scenario` of this name alone")
+	}
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
