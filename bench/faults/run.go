@@ -204,12 +204,16 @@ func less(a, b kmstest.Counts) kmstest.Counts {
 }
 
 // leftBehind is how many goroutines there are more than before, once those that
-// are about to end have.
+// are about to end have. Those are few, where there are any, and the count of many
+// takes seconds.
 func leftBehind(before int) int {
 	left := 0
-	for range 50 {
+	for range 20 {
 		if left = countGoroutines() - before; left <= 0 {
 			return 0
+		}
+		if left > 10 {
+			break
 		}
 		<-time.After(10 * time.Millisecond)
 	}
