@@ -26,6 +26,7 @@ const faultsChild = "faults-one"
 // for the CPU is not what is measured.
 func runFaults(ctx context.Context, o options) (*section, error) {
 	var results []faults.Result
+	plots := make(map[string][]byte)
 	if o.only != "" {
 		if _, err := faults.Find(o.only); err != nil {
 			return nil, err
@@ -51,19 +52,28 @@ func runFaults(ctx context.Context, o options) (*section, error) {
 		if err != nil {
 			return nil, err
 		}
-		results = append(results, found...)
+		for _, run := range found {
+			results = append(results, run.Result())
+		}
+		switch s.Name {
+		case "flaky":
+			plots["flaky.svg"] = faults.LatencyPlot("Flaky: signatures that were there by when", found)
+		case "hung outage":
+			plots["hung-outage.svg"] = faults.TimelinePlot("Hung outage, from 2 to 7 s: the slowest signature", found)
+		}
 		fmt.Fprintf(os.Stderr, "faults: %s done\n", s.Name)
 	}
 	return &section{
 		name:   "faults",
 		tables: append(faults.Tables(results), faults.GoalsTable(results)),
 		data:   results,
+		plots:  plots,
 	}, nil
 }
 
 // driveAll carries a scenario out on signers, so many at once.
-func driveAll(ctx context.Context, s faults.Scenario, contenders []signers.Contender, atOnce int, short bool) ([]faults.Result, error) {
-	results := make([]faults.Result, len(contenders))
+func driveAll(ctx context.Context, s faults.Scenario, contenders []signers.Contender, atOnce int, short bool) ([]*faults.Run, error) {
+	runs := make([]*faults.Run, len(contenders))
 	errs := make([]error, len(contenders))
 	places := make(chan struct{}, atOnce)
 	var wg sync.WaitGroup
@@ -71,16 +81,11 @@ func driveAll(ctx context.Context, s faults.Scenario, contenders []signers.Conte
 		places <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-places }()
-			run, err := drive(ctx, s, c, short)
-			if err != nil {
-				errs[i] = err
-				return
-			}
-			results[i] = run.Result()
+			runs[i], errs[i] = drive(ctx, s, c, short)
 		})
 	}
 	wg.Wait()
-	return results, errors.Join(errs...)
+	return runs, errors.Join(errs...)
 }
 
 // drive carries a scenario out on a signer in a process of its own.

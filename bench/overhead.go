@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/turretgo/turret/bench/plot"
 	"github.com/turretgo/turret/bench/table"
 )
 
@@ -56,7 +57,7 @@ func runOverhead(ctx context.Context, o options) (*section, error) {
 		found = append(found, parseBenchmarks(out))
 	}
 	rows := overheadRows(found)
-	return &section{name: "overhead", tables: overheadTables(rows), data: rows}, nil
+	return &section{name: "overhead", tables: overheadTables(rows), data: rows, plots: overheadPlots(rows)}, nil
 }
 
 type measurement struct{ ns, bytes, allocs float64 }
@@ -151,4 +152,14 @@ func overheadTables(rows []overheadRow) []table.Table {
 		tables = append(tables, t)
 	}
 	return tables
+}
+
+func overheadPlots(rows []overheadRow) map[string][]byte {
+	var bars []plot.Bar
+	for _, r := range rows {
+		if r.What == "Stack" {
+			bars = append(bars, plot.Bar{Name: r.Contender, Value: r.Serial, Label: fmt.Sprintf("%.0f ns", r.Serial)})
+		}
+	}
+	return map[string][]byte{"overhead.svg": plot.Bars("A call through timeout, retry, rate limit and breaker", bars)}
 }
