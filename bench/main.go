@@ -15,6 +15,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -81,11 +82,16 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 	if name == "faults" {
 		flags.StringVar(&o.only, "only", "", "carry out the `scenario` of this name alone")
 	}
-	if err := flags.Parse(args); err != nil {
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return nil
+	} else if err != nil {
 		return err
 	}
 	if flags.NArg() > 0 {
 		return fmt.Errorf("%q is no flag; -h lists them", flags.Arg(0))
+	}
+	if name == "report" {
+		return runReport(ctx, o, stdout)
 	}
 	command, ok := commands[name]
 	if !ok {
