@@ -21,7 +21,7 @@ func runScale(_ context.Context, o options) (*section, error) {
 		effort = scale.Effort{For: 5 * time.Millisecond, Rounds: 1}
 	}
 	r := scaleResults{
-		InFlight: scale.InFlight(1, 100, 1000, 10_000),
+		InFlight: scale.InFlight(100, 1000, 10_000),
 		Layers:   scale.Layers(effort, 1, 8, 64),
 		Callers:  scale.Callers(effort, 1, 2, 4, 8, 16, 32, 64),
 		Members:  scale.Members(effort, 2, 10, 100, 1000),

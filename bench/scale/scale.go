@@ -127,18 +127,9 @@ func InFlight(sizes ...int) []Weight {
 	return weights
 }
 
-// weigh returns how much memory each of n calls holds, the median of a few tries. Of
-// a single one it tells little: stacks come in pieces of 32 kB.
+// weigh returns how much memory each of n calls holds. Of fewer than a hundred it
+// tells little, for the runtime hands stacks out from pieces of 32 kB.
 func weigh(n int, stack layer) float64 {
-	var tries []float64
-	for range 5 {
-		tries = append(tries, weighOnce(n, stack))
-	}
-	slices.Sort(tries)
-	return tries[len(tries)/2]
-}
-
-func weighOnce(n int, stack layer) float64 {
 	release := make(chan struct{})
 	var arrived, under sync.WaitGroup
 	svc := stack(turret.ServiceFunc[int, int](func(_ context.Context, n int) (int, error) {
