@@ -58,7 +58,7 @@ type Axis struct {
 
 // Lines draws series in one frame.
 func Lines(title string, x, y Axis, series []Series) []byte {
-	const top, height = 40, 300
+	const top, height = 52, 300
 	c := newCanvas(title, top+height+70+20*((len(series)+3)/4))
 	at := func(px, py float64) (float64, float64) {
 		return margin + x.share(px)*(width-margin-20), top + height - y.share(py)*height
