@@ -50,7 +50,7 @@ func runHandshake(ctx context.Context, o options) (_ *section, err error) {
 	if err := kms.Latency(kmsLatency); err != nil {
 		return nil, err
 	}
-	names := []string{"plain SDK", "step", "sigstore", "turret", inMemorySlow, inMemory}
+	names := []string{"plain SDK", "step", "sigstore", "turret", signers.Borrowed.Name, inMemorySlow, inMemory}
 	rounds, load := 6, handshake.Load{Warm: 500 * time.Millisecond, For: 2 * time.Second}
 	if o.short {
 		names = []string{"plain SDK", "turret", inMemorySlow}

@@ -5,6 +5,9 @@ import (
 	"crypto"
 	"os"
 
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+
 	"github.com/turretgo/turret/middleware/hedge"
 	"github.com/turretgo/turret/middleware/ratelimit"
 	"github.com/turretgo/turret/signer"
@@ -51,6 +54,19 @@ func provide(ctx context.Context, t Target) (signer.KeyProvider, error) {
 		return awskms.New(t.Client, t.KeyID), nil
 	}
 	return awskms.Open(ctx, "awskms:///"+t.KeyID+"?region="+os.Getenv("AWS_REGION"))
+}
+
+// openBorrowed opens turret's stack on a client of the SDK's defaults, which keeps
+// 10 idle connections.
+func openBorrowed(ctx context.Context, t Target) (*Signer, error) {
+	if t.Client == nil {
+		cfg, err := config.LoadDefaultConfig(ctx)
+		if err != nil {
+			return nil, err
+		}
+		t.Client = kms.NewFromConfig(cfg)
+	}
+	return openTurret(ctx, t)
 }
 
 // unlimited is the recommended stack without the wait for its quota, which a
