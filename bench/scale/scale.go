@@ -97,13 +97,16 @@ func perCall(d time.Duration, svc service, callers int) float64 {
 	start := time.Now()
 	for range callers {
 		under.Go(func() {
-			for time.Since(start) < d {
+			for {
 				for range batch {
 					if _, err := svc.Call(ctx, 1); err != nil {
 						panic(err) // the service answers, so a layer is broken
 					}
 				}
 				calls.Add(batch)
+				if time.Since(start) >= d {
+					return
+				}
 			}
 		})
 	}
