@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/turretgo/turret/bench/faults"
 )
 
 // documents are the files that a report fills in, and plots is where its plots go,
@@ -25,6 +27,7 @@ func runReport(ctx context.Context, o options, stdout io.Writer) error {
 	}
 	start := time.Now()
 	texts := make(map[string]string)
+	data := make(map[string]any)
 	plots := plotFolder
 	if o.short {
 		plots = filepath.Join(o.out, "benchmarks")
@@ -41,7 +44,7 @@ func runReport(ctx context.Context, o options, stdout io.Writer) error {
 		if err := s.write(io.MultiWriter(stdout, &text), o.out); err != nil {
 			return err
 		}
-		texts[name] = text.String()
+		texts[name], data[name] = text.String(), s.data
 		for name, plot := range s.plots {
 			if err := os.WriteFile(filepath.Join(plots, name), plot, 0o644); err != nil {
 				return err
@@ -50,6 +53,7 @@ func runReport(ctx context.Context, o options, stdout io.Writer) error {
 		fmt.Fprintf(os.Stderr, "report: %s done after %v\n", name, time.Since(start).Round(time.Second))
 	}
 	texts["machine"] = machine(time.Since(start))
+	texts["summary"] = summary(data["faults"].([]faults.Result), data["handshake"].([]handshakeRow))
 	for _, document := range documents {
 		if err := fillFile(document, o, texts); err != nil {
 			return err

@@ -2,8 +2,12 @@ package main
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/turretgo/turret/bench/faults"
+	"github.com/turretgo/turret/bench/handshake"
 )
 
 func TestTextsGoBetweenTheirMarkers(t *testing.T) {
@@ -29,4 +33,14 @@ func TestBenchmarksAreParsed(t *testing.T) {
 		"Stack\tfailsafe-go without context\tparallel": {1859.5, 1480, 33},
 		"Stack\tcenkalti/backoff\tserial":              {3, 0, 0},
 	}, found)
+}
+
+func TestASummaryHasALineForEachSigner(t *testing.T) {
+	text := summary([]faults.Result{
+		{Scenario: "flaky", Signer: "turret", Asked: 1000, Soon: 1, P99: 140 * time.Millisecond},
+		{Scenario: "hung outage", Signer: "turret", Asked: 1200, InTime: 0.5, Stuck: 3},
+		{Scenario: "flaky", Signer: "step", Asked: 1000},
+	}, []handshakeRow{{Signer: "turret", Clients: 16, Round: handshake.Round{Rate: 1}}, {Signer: "turret", Clients: 256, Round: handshake.Round{Rate: 900.4}}})
+	require.Regexp(t, `\| turret +\| +100 % \| 140ms \| +0 of 1000 \| +50.0 % \| +3 of 1200 \| +900 \|`, text)
+	require.NotContains(t, text, "step", "what was not measured is not shown")
 }
