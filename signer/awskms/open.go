@@ -208,8 +208,8 @@ func isLoopback(host string) bool {
 func httpClient() *awshttp.BuildableClient {
 	return awshttp.NewBuildableClient().
 		WithTransportOptions(func(t *http.Transport) {
-			t.MaxIdleConns = 256
-			t.MaxIdleConnsPerHost = 256
+			t.MaxIdleConns = idleConns
+			t.MaxIdleConnsPerHost = idleConns
 			t.MaxResponseHeaderBytes = 64 << 10
 			t.TLSHandshakeTimeout = 3 * time.Second
 		}).

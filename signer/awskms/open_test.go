@@ -10,12 +10,18 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/stretchr/testify/require"
 
 	"github.com/turretgo/turret/signer"
 	"github.com/turretgo/turret/signer/awskms"
+	"github.com/turretgo/turret/signer/kmstest"
 )
 
 // canned answers every request alike.
@@ -57,27 +63,47 @@ func TestOpenSigns(t *testing.T) {
 	}
 }
 
-func TestOpenKeepsItsConnectionsBetweenBursts(t *testing.T) {
+func TestConnectionsAreKeptBetweenBursts(t *testing.T) {
 	environment(t)
 	srv := server(t)
-	provider, err := awskms.Open(t.Context(), "awskms:///"+srv.CreateKey(types.KeySpecEccNistP256)+"?region=us-east-1&endpoint="+srv.Endpoint())
+	keyID := srv.CreateKey(types.KeySpecEccNistP256)
+	config := aws.Config{Region: "us-east-1", BaseEndpoint: aws.String(srv.Endpoint()), Credentials: credentials.NewStaticCredentialsProvider("AKID", "secret", "")}
+	told := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { t.MaxIdleConnsPerHost = 2 })
+	opened, err := awskms.Open(t.Context(), "awskms:///"+keyID+"?region=us-east-1&endpoint="+srv.Endpoint())
 	require.NoError(t, err)
-	s, err := signer.NewBuilder(provider).SkipVerify().Build(t.Context())
-	require.NoError(t, err)
-	const bursts, size = 6, 64
-	for range bursts {
-		var burst sync.WaitGroup
-		for range size {
-			burst.Go(func() {
-				if _, err := s.SignMessage(nil, nil, crypto.SHA256); err != nil {
-					t.Error(err)
+	for name, tc := range map[string]struct {
+		provider signer.KeyProvider
+		kept     bool
+	}{
+		"Open":                       {opened, true},
+		"New, with the SDK's client": {awskms.New(kms.NewFromConfig(config), keyID), true},
+		"MultiRegion":                {awskms.MultiRegion(keyID, kms.NewFromConfig(config)), true},
+		"New, told to keep fewer":    {awskms.New(kms.NewFromConfig(config, func(o *kms.Options) { o.HTTPClient = told }), keyID), false},
+		"New, with a client of Go's": {awskms.New(kms.NewFromConfig(config, func(o *kms.Options) { o.HTTPClient = &http.Client{Transport: &http.Transport{}} }), keyID), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, err := signer.NewBuilder(tc.provider).SkipVerify().Build(t.Context())
+			require.NoError(t, err)
+			const bursts, size = 6, 64
+			srv.Inject(kmstest.Faults{Latency: kmstest.LogNormal(20*time.Millisecond, 30*time.Millisecond)}) // so that a burst is under way at once
+			defer srv.Inject(kmstest.Faults{})
+			before := srv.Stats().Connections
+			for range bursts {
+				var burst sync.WaitGroup
+				for range size {
+					burst.Go(func() {
+						if _, err := s.SignMessage(nil, nil, crypto.SHA256); err != nil {
+							t.Error(err)
+						}
+					})
 				}
-			})
-		}
-		burst.Wait()
+				burst.Wait()
+			}
+			// With ten idle connections each burst dials some fifty anew.
+			dialled := srv.Stats().Connections - before
+			require.Equal(t, tc.kept, dialled < 2*size, "%d connections", dialled)
+		})
 	}
-	// With the SDK's ten idle connections each burst dials some fifty anew.
-	require.Less(t, srv.Stats().Connections, 2*size)
 }
 
 func TestOpenWithoutARegionSaysSo(t *testing.T) {
