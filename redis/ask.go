@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strconv"
 	"time"
 )
@@ -44,7 +45,7 @@ func ask[T any](c *caller, call func(context.Context) (T, error)) (none T, err e
 	}()
 	select {
 	case a := <-answers:
-		if errors.Is(a.err, context.DeadlineExceeded) {
+		if errors.Is(a.err, context.DeadlineExceeded) || errors.Is(a.err, os.ErrDeadlineExceeded) {
 			return none, fmt.Errorf("%w (%w)", late, a.err)
 		}
 		return a.value, a.err

@@ -86,5 +86,6 @@
 // the other, the share of those who have not.
 //
 // What no client can help: a Redis that grants more than it should, that says
-// that others have the whole quota, or that keeps saying the breaker has opened.
+// that others have the whole quota, that keeps saying the breaker has opened, or
+// that announces a reply of gigabytes, for which go-redis makes room at once.
 package fleet

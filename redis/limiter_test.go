@@ -124,6 +124,19 @@ func TestReplicasShareOneQuotaEvenlyAndUseAllOfIt(t *testing.T) {
 	}
 }
 
+func TestNothingIsFetchedAheadWhileTokensAreScarce(t *testing.T) {
+	o := LimiterOptions{Rate: 500}.withDefaults()
+	now := time.Now()
+	asksFor := func(scarce bool) int {
+		tokens := newTokens(o)
+		tokens.scarce, tokens.used, tokens.usual, tokens.asked = scarce, 20, 20, now.Add(-interval)
+		n, _ := tokens.next(3, now)
+		return n
+	}
+	assert.Equal(t, 3, asksFor(true), "for those who wait")
+	assert.Equal(t, 23, asksFor(false), "for what is usually used until the next time, too")
+}
+
 // A replica that wants less than its share gets what it wants, and the others
 // get the rest.
 func TestAReplicaThatWantsLittleGetsIt(t *testing.T) {

@@ -34,7 +34,10 @@ func connect(t *testing.T, o *redis.Options) *redis.Client {
 // open returns a Limiter that is closed when t ends.
 func open(t *testing.T, o LimiterOptions) *Limiter {
 	l := NewLimiter(o)
-	t.Cleanup(func() { assert.NoError(t, l.Close()) })
+	t.Cleanup(func() {
+		assert.NoError(t, l.Close())
+		l.redis.calling <- struct{}{} // a call that was given up has ended
+	})
 	return l
 }
 
@@ -167,6 +170,7 @@ func TestAHostileRedisHoldsUpNobody(t *testing.T) {
 		"hangs up":             {server(t, func(conn net.Conn) { conn.Close() }), ""},
 		"garbage":              {server(t, saying("\x00\xff garbage\r\n")), "garbage"},
 		"garbage, well begun":  {server(t, answering("\x00\xff garbage\r\n")), "garbage"},
+		"a long error":         {server(t, answering("-ERR \x1b[2J"+strings.Repeat("x", 1<<16)+"\r\n")), `\x1b[2Jxxx`},
 		"an HTTP server":       {server(t, saying("HTTP/1.1 400 Bad Request\r\n\r\n")), "400 Bad Request"},
 		"OK to everything":     {server(t, answering("+OK\r\n")), "does not understand"},
 		"a short array":        {server(t, answering("*1\r\n:1\r\n")), "does not understand"},
@@ -175,7 +179,7 @@ func TestAHostileRedisHoldsUpNobody(t *testing.T) {
 		"too many tokens":      {server(t, answering("*4\r\n:1000000\r\n:0\r\n+-1\r\n+0\r\n")), "gave 1000000"},
 		"fewer than none":      {server(t, answering("*4\r\n:-5\r\n:0\r\n+-1\r\n+0\r\n")), "gave -5"},
 		"tokens in a year":     {server(t, answering("*4\r\n:0\r\n:0\r\n+31536000\r\n+0\r\n")), "8760h0m0s"},
-		"a huge reply":         {server(t, answering("$9999999999\r\nx")), late},
+		"a huge reply":         {server(t, answering("$9999999\r\nx")), late},
 		"full":                 {full.Addr(), "OOM"},
 		"no authority":         {locked.Addr(), "NOAUTH"},
 		"the key is another's": {other.Addr(), "number expected"},
@@ -199,6 +203,8 @@ func TestAHostileRedisHoldsUpNobody(t *testing.T) {
 			}
 			err := <-lost
 			assert.ErrorContains(t, err, test.says)
+			assert.Less(t, len(err.Error()), 400)
+			assert.NotContains(t, err.Error(), "\x1b")
 			t.Log(err)
 		})
 	}
