@@ -49,6 +49,9 @@ func TestEveryLayerConforms(t *testing.T) {
 		may   may
 	}{
 		{"breaker", breaker.Layer[int, int](gobreaker.Settings{}), nil},
+		{"impatient breaker", func(s service) service {
+			return breaker.Share[int, int](breaker.NewImpatient(gobreaker.Settings{}, time.Second))(s)
+		}, nil},
 		{"failover", func(s service) service { return failover.New(failover.Options{}, s, s) }, may{layertest.MayRepeat}},
 		{"ratelimit", ratelimit.Layer[int, int](ratelimit.Options{Rate: 100}), nil},
 		{"retry", retry.Layer[int, int](retry.Options{}), may{layertest.MayRepeat}},

@@ -43,12 +43,14 @@
 //
 // Below the retry and the rate limiter, above each attempt's timeout. That
 // timeout is needed: a probe that never returns keeps its place, and the breaker
-// half-open, for ever. An Interval must be longer than the timeout, or calls
-// that hang outlive the period in which they count, and the breaker stays closed
-// through any outage; [Validate] knows.
+// half-open, for ever; one of a breaker that is impatient loses it ([NewImpatient]).
+// An Interval must be longer than the timeout, or calls that hang outlive the
+// period in which they count, and the breaker stays closed through any outage;
+// [Validate] knows.
 package breaker
 
 import (
+	"cmp"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -88,6 +90,7 @@ type Breaker struct {
 	openPeriod time.Duration
 	probes     uint32
 	counted    func(ok bool) // or nil
+	patience   time.Duration // with probes; 0 has no end
 
 	engine  atomic.Pointer[engine]
 	changes changes
@@ -95,7 +98,20 @@ type Breaker struct {
 
 // New returns a closed breaker. It panics with [Validate]'s error if s is
 // misconfigured.
-func New(s gobreaker.Settings) *Breaker { return NewObserved(s, nil) }
+func New(s gobreaker.Settings) *Breaker { return newBreaker(s) }
+
+func newBreaker(s gobreaker.Settings) *Breaker {
+	mustBeValid(s)
+	b := &Breaker{
+		settings:   s,
+		name:       s.Name,
+		openPeriod: cmp.Or(s.Timeout, 60*time.Second),
+		probes:     cmp.Or(s.MaxRequests, 1),
+		changes:    changes{name: s.Name, notify: s.OnStateChange},
+	}
+	b.install(b.closed())
+	return b
+}
 
 // Name returns Settings.Name.
 func (b *Breaker) Name() string { return b.name }

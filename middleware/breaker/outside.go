@@ -1,7 +1,6 @@
 package breaker
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"time"
@@ -14,16 +13,8 @@ import (
 // a failure. It is called under gobreaker's lock, so it must be quick, and not
 // touch the breaker.
 func NewObserved(s gobreaker.Settings, counted func(ok bool)) *Breaker {
-	mustBeValid(s)
-	b := &Breaker{
-		settings:   s,
-		name:       s.Name,
-		openPeriod: cmp.Or(s.Timeout, 60*time.Second),
-		probes:     cmp.Or(s.MaxRequests, 1),
-		counted:    counted,
-		changes:    changes{name: s.Name, notify: s.OnStateChange},
-	}
-	b.install(b.closed())
+	b := newBreaker(s)
+	b.counted = counted
 	return b
 }
 
@@ -36,7 +27,7 @@ func NewObserved(s gobreaker.Settings, counted func(ok bool)) *Breaker {
 // that is telling it something; observers of calls hear only of what calls
 // change.
 func (b *Breaker) Open(d time.Duration, reason string) {
-	e := &engine{reason: reason}
+	e := &engine{reason: reason, line: new(line)}
 	if p := b.phase(); p != nil {
 		e.reason, e.last = p.reason, p.last
 	}
@@ -57,8 +48,7 @@ func (b *Breaker) Reset() {
 func (b *Breaker) install(e *engine) {
 	b.changes.mu.Lock()
 	defer b.changes.mu.Unlock()
-	b.engine.Store(e)
-	b.changes.engine = e
+	b.replace(e)
 	state := gobreaker.StateClosed
 	if p := e.phase.Load(); p != nil {
 		state = p.state
@@ -66,8 +56,14 @@ func (b *Breaker) install(e *engine) {
 	b.changes.enqueue(state)
 }
 
+// replace is called with the lock of changes held.
+func (b *Breaker) replace(e *engine) {
+	b.engine.Store(e)
+	b.changes.engine = e
+}
+
 func (b *Breaker) closed() *engine {
-	e := new(engine)
+	e := &engine{line: new(line)}
 	e.CircuitBreaker = gobreaker.NewCircuitBreaker[struct{}](b.observed(e))
 	return e
 }

@@ -26,11 +26,17 @@ type engine struct {
 	*gobreaker.CircuitBreaker[struct{}]
 	// phase is nil while closed. It follows gobreaker's state under gobreaker's
 	// lock, and is read without it: looking at a breaker holds up no call.
-	phase atomic.Pointer[phase]
+	phase   atomic.Pointer[phase]
+	overdue atomic.Bool // its probes are
+	line    *line
 	// What made it open, or is going to. Under gobreaker's lock.
 	reason string
 	last   error
 }
+
+// line is what an engine has in common with those that took its place because its
+// probes were overdue.
+type line struct{ _ byte } // not empty, or two might be the same
 
 func (b *Breaker) phase() *phase { return b.engine.Load().phase.Load() }
 

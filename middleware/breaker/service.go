@@ -23,21 +23,25 @@ func newService[Req, Resp any](b *Breaker, next turret.Service[Req, Resp]) *serv
 func (s *service[Req, Resp]) Call(ctx context.Context, req Req) (resp Resp, err error) {
 	var at stage
 	defer at.afterExecute(ctx, &s.breaker.changes)
-	_, refused := s.breaker.engine.Load().Execute(func() (none struct{}, result error) {
+	e := s.breaker.engine.Load()
+	_, refused := e.Execute(func() (none struct{}, _ error) {
 		at = underWay
 		defer at.insideExecute()
 		s.breaker.changes.deliver(ctx) // half-open is told before the probe, not after it
+		if s.breaker.patience > 0 && e.phase.Load() != nil {
+			defer s.breaker.watch(e)()
+		}
 		resp, err = s.next.Call(ctx, req)
 		at = returned
-		if err != nil {
-			result = verdict(ctx, err)
-		}
-		return none, result
+		return none, verdict(ctx, err)
 	})
 	if at == notAdmitted {
 		err = s.breaker.refusal(stateThat(refused))
 		turret.Report(ctx, turret.Event{Layer: "breaker", Kind: turret.EventRefuse, Name: s.breaker.name, Err: err})
 		return resp, err
+	}
+	if e.overdue.Load() && verdict(ctx, err) == nil {
+		s.breaker.closeLate(e) // delivered like any change, on the way out
 	}
 	return resp, err
 }
@@ -52,6 +56,9 @@ var errNeutral = errors.New("breaker: does not count")
 // verdict is what gobreaker is told of an error: nil for a success, errNeutral,
 // or the error itself, which is then a failure.
 func verdict(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
 	switch turret.Outcome(ctx, err) {
 	case turret.Permanent:
 		return nil
