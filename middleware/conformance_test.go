@@ -56,6 +56,7 @@ func TestEveryLayerConforms(t *testing.T) {
 		{"ratelimit", ratelimit.Layer[int, int](ratelimit.Options{Rate: 100}), nil},
 		{"retry", retry.Layer[int, int](retry.Options{}), may{layertest.MayRepeat}},
 		{"timeout", timeout.Layer[int, int](time.Minute), nil},
+		{"timeout that learns", timeout.LearningLayer[int, int](timeout.Learning{Min: time.Minute, Max: time.Hour}), nil},
 		{"adaptive", adaptive.Layer[int, int](adaptive.Options{}), nil},
 		{"failover with probes", func(s service) service { return failover.New(failover.Options{Failures: 1}, s, s) }, may{layertest.MayRepeat, layertest.MayDetach}},
 		{"balance", func(s service) service { return balance.New(balance.Options{}, s, s) }, nil},

@@ -42,6 +42,10 @@ var kinds = []kind{
 	{"ratelimit", func(r *rand.Rand) layer { return ratelimit.Layer[int, int](limit(r)) }, []error{ratelimit.ErrLimited}},
 	{"retry", func(r *rand.Rand) layer { return retry.Layer[int, int](retries(r)) }, nil},
 	{"timeout", func(r *rand.Rand) layer { return timeout.Layer[int, int](upTo(r, 10*time.Second)) }, []error{timeout.ErrExceeded}},
+	{"timeout that learns", func(r *rand.Rand) layer {
+		low := upTo(r, 10*time.Second)
+		return timeout.LearningLayer[int, int](timeout.Learning{Min: low, Max: low + upTo(r, 10*time.Second)})
+	}, []error{timeout.ErrExceeded}},
 	{"impatient breaker", func(r *rand.Rand) layer {
 		return func(s service) service {
 			return breaker.Share[int, int](breaker.NewImpatient(settings(r), upTo(r, 10*time.Second)))(s)

@@ -11,10 +11,10 @@
 //
 // The first is the caller's patience. The second turns a hung attempt into an
 // error that a retry can act on and that a breaker counts, while there is still
-// time for another. Errors tell them apart: whose time ran out is part of the
-// error, and a deadline of the caller's own is never [ErrExceeded]. Passing the
-// time that is left down the stack is what the SRE book calls deadline
-// propagation, and a Go context does.
+// time for another; [LearningLayer] has it follow the service. Errors tell them
+// apart: whose time ran out is part of the error, and a deadline of the caller's
+// own is never [ErrExceeded]. Passing the time that is left down the stack is what
+// the SRE book calls deadline propagation, and a Go context does.
 //
 // The layer costs a reading of the clock and one allocation, a fifth of what
 // context.WithTimeout costs, as long as nobody below asks the context for Done or
@@ -95,7 +95,7 @@ func Layer[Req, Resp any](d time.Duration) turret.Layer[Req, Resp] {
 		panic(err)
 	}
 	return func(next turret.Service[Req, Resp]) turret.Service[Req, Resp] {
-		return &service[Req, Resp]{next: next, limit: d, cause: &Error{Limit: d}, below: []any{next}}
+		return newService(next, d)
 	}
 }
 
@@ -105,6 +105,10 @@ func Layer[Req, Resp any](d time.Duration) turret.Layer[Req, Resp] {
 // as the layer will say: there was no answer in time.
 func Expired(ctx context.Context) bool {
 	return ctx.Err() != nil && errors.Is(context.Cause(ctx), ErrExceeded)
+}
+
+func newService[Req, Resp any](next turret.Service[Req, Resp], limit time.Duration) *service[Req, Resp] {
+	return &service[Req, Resp]{next: next, limit: limit, cause: &Error{Limit: limit}, below: []any{next}}
 }
 
 type service[Req, Resp any] struct {
