@@ -13,6 +13,13 @@
 // a queue that it would leave empty-handed. A call whose context ends gives up
 // its place, and the others move up.
 //
+// Set MaxWait well below the time that callers have. A load that stays above the
+// rate makes any queue as long as it may get: one that is bounded by the callers'
+// deadlines alone ends with each token going to a call that has no time left to
+// use it, and next to nothing gets done though the quota is used up. A call that is
+// refused early waits in the backoff of a retry instead, and one that gets a token
+// has time for it.
+//
 // The layer asks [turret.Ready] of what is below before a call queues and again
 // before it takes a token, and hands on what that says. Calls queueing for a
 // breaker that is open would spend their deadlines here, and a failover above
