@@ -20,6 +20,11 @@ import (
 // none of them knows it, or the others (Chiu and Jain, "Analysis of the
 // Increase and Decrease Algorithms for Congestion Avoidance", 1989).
 //
+// With a Tolerance, a few throttled calls are taken for chance, and the rate falls
+// in one step to what the service has granted since there were too many of them:
+// a quota far below the ceiling is found within a second. It then rises slowly,
+// and faster where no call was throttled for ten seconds.
+//
 // Only turret.Throttled lowers the rate. A service that fails is a breaker's
 // business, and a refusal by a layer below never reached the service.
 //
@@ -32,6 +37,7 @@ type Adaptive struct {
 	mu      sync.Mutex
 	rate    float64 // the bucket's may be a little lower: see raise
 	lowered time.Time
+	news    news
 }
 
 // NewAdaptive returns a limiter that starts at o.Ceiling. It panics with
@@ -81,7 +87,15 @@ func (a *Adaptive) Observe(ctx context.Context, err error) {
 func (a *Adaptive) raise() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.rate += float64(a.o.Increase) / math.Max(a.rate, 1) // below 1/s, one success is not worth more than a second
+	a.news.granted(a.o.Tolerance)
+	if a.rate == float64(a.o.Ceiling) {
+		return
+	}
+	pace := 1.0
+	if a.o.Tolerance > 0 {
+		pace = a.news.pace(time.Now())
+	}
+	a.rate += pace * float64(a.o.Increase) / math.Max(a.rate, 1) // below 1/s, one success is not worth more than a second
 	a.rate = math.Min(a.rate, float64(a.o.Ceiling))
 	// In steps of a hundredth, or each success would wake the head of the queue.
 	if now := float64(a.bucket.Rate()); a.rate >= now*1.01 || a.rate == float64(a.o.Ceiling) && now < a.rate {
@@ -93,8 +107,16 @@ func (a *Adaptive) lower() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := time.Now()
+	a.news.last = now
 	if now.Sub(a.lowered) < a.o.Interval {
 		return
+	}
+	if a.o.Tolerance > 0 {
+		granted, enough := a.news.throttled(now, a.o.Interval/2)
+		if !enough {
+			return
+		}
+		a.rate = math.Min(a.rate, granted)
 	}
 	a.lowered = now
 	a.rate = math.Max(a.rate*a.o.Decrease, float64(a.o.Floor))

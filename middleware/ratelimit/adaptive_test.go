@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"math/rand/v2"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -263,6 +264,10 @@ func TestAdaptiveOptionsValidate(t *testing.T) {
 		{ratelimit.AdaptiveOptions{Ceiling: 5, Decrease: -0.5}, "Decrease is -0.5"},
 		{ratelimit.AdaptiveOptions{Ceiling: 5, Decrease: nan}, "Decrease is NaN"},
 		{ratelimit.AdaptiveOptions{Ceiling: 5, Interval: -1}, "Interval is negative"},
+		{ratelimit.AdaptiveOptions{Ceiling: 5, Tolerance: 0.99}, ""},
+		{ratelimit.AdaptiveOptions{Ceiling: 5, Tolerance: 1}, "Tolerance is 1; it is a share of the calls, as in 0.15, or 0 for none"},
+		{ratelimit.AdaptiveOptions{Ceiling: 5, Tolerance: -0.1}, "Tolerance is -0.1"},
+		{ratelimit.AdaptiveOptions{Ceiling: 5, Tolerance: nan}, "Tolerance is NaN"},
 	} {
 		err := tt.o.Validate()
 		if tt.want == "" {
@@ -274,4 +279,158 @@ func TestAdaptiveOptionsValidate(t *testing.T) {
 		assert.ErrorContains(t, err, tt.want)
 		assert.PanicsWithError(t, err.Error(), func() { ratelimit.NewAdaptive(tt.o) })
 	}
+}
+
+// tolerant is a limiter that has to find a quota below 1,000/s.
+func tolerant() *ratelimit.Adaptive {
+	return ratelimit.NewAdaptive(ratelimit.AdaptiveOptions{Ceiling: 1000, Tolerance: 0.15})
+}
+
+// offer calls svc at a rate for a time, and waits for none meanwhile.
+func offer(svc turret.Service[int, int], perSecond int, d time.Duration) {
+	var all sync.WaitGroup
+	for range int(d.Seconds() * float64(perSecond)) {
+		all.Go(func() { _, _ = svc.Call(context.Background(), 1) })
+		<-time.After(time.Second / time.Duration(perSecond))
+	}
+	all.Wait()
+}
+
+func TestThrottlingBelowTheToleranceIsTakenForChance(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, dice := tolerant(), rand.New(rand.NewPCG(1, 2))
+		for range 60_000 { // ten minutes at 100/s
+			<-time.After(10 * time.Millisecond)
+			if dice.Float64() < 0.08 {
+				a.Observe(t.Context(), errThrottled)
+			} else {
+				a.Observe(t.Context(), nil)
+			}
+			require.EqualValues(t, 1000, a.Rate())
+		}
+	})
+}
+
+func TestTheToleranceIsAShareOfAllCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := ratelimit.NewAdaptive(ratelimit.AdaptiveOptions{Ceiling: 1000, Tolerance: 0.5})
+		observe := func(of ...error) {
+			for range 100 {
+				for _, err := range of {
+					<-time.After(10 * time.Millisecond)
+					a.Observe(t.Context(), err)
+				}
+			}
+		}
+		observe(errThrottled, nil)
+		assert.EqualValues(t, 1000, a.Rate())
+		observe(errThrottled, nil, errThrottled)
+		assert.Less(t, float64(a.Rate()), 1000.0)
+	})
+}
+
+func TestAFewThrottledCallsAreTakenForChance(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := tolerant()
+		for range 11 {
+			<-time.After(time.Second)
+			a.Observe(t.Context(), errThrottled)
+		}
+		assert.EqualValues(t, 1000, a.Rate())
+		a.Observe(t.Context(), errThrottled)
+		assert.EqualValues(t, 100, a.Rate(), "not one of a dozen was granted")
+	})
+}
+
+func TestABurstOfThrottledCallsIsNoMeasureYet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := tolerant()
+		for range 1000 {
+			a.Observe(t.Context(), errThrottled)
+		}
+		assert.EqualValues(t, 1000, a.Rate())
+		<-time.After(100 * time.Millisecond)
+		a.Observe(t.Context(), errThrottled)
+		assert.EqualValues(t, 100, a.Rate())
+	})
+}
+
+func TestAToleranceLowersTheRateToWhatIsGranted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := tolerant()
+		for range 1000 { // before the throttling: no measure of what is granted in it
+			a.Observe(t.Context(), nil)
+		}
+		for a.Rate() == 1000 { // three of four, 400 a second
+			for _, err := range []error{errThrottled, nil, nil, nil} {
+				<-time.After(time.Second / 400)
+				a.Observe(t.Context(), err)
+			}
+		}
+		lowered := a.Rate()
+		assert.InDelta(t, 300*0.95, float64(lowered), 5)
+		<-time.After(time.Second)
+		a.Observe(t.Context(), errThrottled)
+		assert.Equal(t, lowered, a.Rate(), "it takes as many again")
+	})
+}
+
+func TestAToleranceFindsTheQuotaInASecond(t *testing.T) {
+	for _, quota := range []int{150, 300, 600} {
+		synctest.Test(t, func(t *testing.T) {
+			below := &throttling{quota: rate.NewLimiter(rate.Limit(quota), quota)}
+			a := tolerant()
+			svc := wrap(ratelimit.Options{Limiter: a, MaxWait: time.Second}, below)
+			offer(svc, quota*4/3, 10*time.Second)
+			t.Logf("quota %d/s: %d calls answered, %d throttled, %.0f/s at the end", quota, below.ok, below.throttled, float64(a.Rate()))
+			assert.Less(t, float64(below.throttled), 0.03*float64(below.ok), "without one it is a third")
+			assert.Greater(t, float64(below.ok), 0.97*float64(10*quota))
+		})
+	}
+}
+
+func TestUnderLastingOverloadAToleranceUsesTheQuotaAndThrottlesLittle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		below := &throttling{quota: rate.NewLimiter(300, 300)}
+		svc := wrap(ratelimit.Options{Limiter: tolerant(), MaxWait: time.Second}, below)
+		offer(svc, 400, 5*time.Minute)
+		t.Logf("%d calls answered, %d throttled", below.ok, below.throttled)
+		assert.Less(t, float64(below.throttled), 0.1*float64(below.ok))
+		assert.Greater(t, float64(below.ok), 0.97*300*300)
+	})
+}
+
+func TestTwoThatLearnApartShareAQuota(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		quota := rate.NewLimiter(300, 300)
+		one, two := &throttling{quota: quota}, &throttling{quota: quota}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			offer(wrap(ratelimit.Options{Limiter: tolerant(), MaxWait: time.Second}, one), 400, 2*time.Minute)
+		}()
+		<-time.After(10 * time.Second) // the first one has it all by then
+		offer(wrap(ratelimit.Options{Limiter: tolerant(), MaxWait: time.Second}, two), 400, 110*time.Second)
+		<-done
+		t.Logf("%d and %d calls answered, %d and %d throttled", one.ok, two.ok, one.throttled, two.throttled)
+		assert.Greater(t, one.ok+two.ok, 300*115)
+		assert.Greater(t, float64(min(one.ok, two.ok)), 0.25*float64(one.ok+two.ok))
+		assert.Less(t, float64(one.throttled+two.throttled), 0.2*float64(one.ok+two.ok))
+	})
+}
+
+// After a while in which every call was throttled, for a reason that is gone.
+func TestAToleranceLetsTheRateRiseFastOnceNothingIsThrottled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		below := &backend{err: errThrottled}
+		a := tolerant()
+		svc := wrap(ratelimit.Options{Limiter: a, MaxWait: ratelimit.NoWait}, below)
+		offer(svc, 1000, time.Second)
+		require.EqualValues(t, 100, a.Rate())
+		below.err = nil
+		offer(svc, 1000, 10*time.Second)
+		assert.InDelta(t, 120, float64(a.Rate()), 5, "ten seconds of Increase")
+		offer(svc, 1000, 50*time.Second)
+		assert.InDelta(t, 950, float64(a.Rate()), 60)
+	})
 }
