@@ -83,24 +83,6 @@ func TestUseEachMakesALayerForEachReplica(t *testing.T) {
 	require.Contains(t, turret.Describe(build(t, signer.NewBuilder(fakeNamed("kms/home")).UseEach(each))), "audit of kms/home")
 }
 
-func TestDefaultsAreTheRecommendedStack(t *testing.T) {
-	s := build(t, signer.NewBuilder(replicated(t, fakeNamed("kms/eu-west-1"), fakeNamed("kms/us-east-1"))).Defaults(signer.Defaults{}))
-	described := turret.Describe(s)
-	t.Log("\n" + described)
-	var shape []string
-	for _, line := range strings.Split(described, "\n") {
-		indent := len(line) - len(strings.TrimLeft(line, " "))
-		shape = append(shape, line[:indent]+strings.Fields(line)[0])
-	}
-	require.Equal(t, []string{
-		"signer", "timeout", "retry", "failover",
-		"  kms/eu-west-1", "  rate", "  breaker", "  timeout", "  verify", "  *signer_test.fakeKey",
-		"  kms/us-east-1", "  rate", "  breaker", "  timeout", "  verify", "  *signer_test.fakeKey",
-	}, shape)
-	require.Contains(t, described, "breaker kms/eu-west-1")
-	require.Contains(t, described, "breaker kms/us-east-1")
-}
-
 func TestDefaultsTellOfReplicasThroughTheirHooks(t *testing.T) {
 	home, away := fakeNamed("kms/east"), fakeNamed("kms/west")
 	home.call = func(context.Context, signer.Request) (signer.Response, error) {
@@ -118,19 +100,6 @@ func TestDefaultsTellOfReplicasThroughTheirHooks(t *testing.T) {
 	require.Len(t, changes, 1)
 	require.Equal(t, "kms/east", changes[0].Name)
 	require.Contains(t, turret.Describe(s), "breaker kms/east (", "and not kms/kms/east")
-}
-
-func TestDefaultsKeepWhatIsSet(t *testing.T) {
-	s := build(t, signer.NewBuilder(fake("ECDSA P-256")).Defaults(signer.Defaults{
-		Timeout:        7 * time.Second,
-		AttemptTimeout: 3 * time.Second,
-		Rate:           ratelimit.Options{Rate: 42, Burst: 4},
-		Retry:          retry.Options{MaxAttempts: 3},
-		Breaker:        gobreaker.Settings{Name: "mine"},
-	}))
-	for _, want := range []string{"timeout 7s", "timeout 3s", "42/s", "retry 3 attempts", "breaker mine"} {
-		require.Contains(t, turret.Describe(s), want)
-	}
 }
 
 func TestStackWithoutATimeoutFirstGetsOne(t *testing.T) {
