@@ -7,9 +7,9 @@
 // The KMS is in the process, in two Regions, unless -key names another. The stack
 // is signer.Defaults: a call begins at home, and goes on to the other Region when
 // home fails. After three failures in a row calls begin at the other one, so that
-// a home that hangs makes those of one second wait, an attempt's timeout, and no
-// later ones; a copy of one call a second finds out when home is well, and nobody
-// waits for that. It exits with status 0 if no signature was lost.
+// a home that hangs makes those of a quarter of a second wait, an attempt's timeout,
+// and no later ones; a copy of one call a second finds out when home is well, and
+// nobody waits for that. It exits with status 0 if no signature was lost.
 package main
 
 import (

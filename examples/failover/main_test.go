@@ -27,7 +27,7 @@ func TestTimelineTellsWhoSignedAndThatNothingWasLost(t *testing.T) {
 			slowest string // a pattern
 		}{
 			"1.5":  {"well", home, away, `\d\dms`},
-			"3.5":  {"hung", away, home, `1\.\d+s`},    // calls that began in the first second of it
+			"2.5":  {"hung", away, home, `[23]\d\dms`}, // calls that began in the first moments of it
 			"5.0":  {"hung", away, home, `\d{2,3}ms`},  // and those that began later
 			"8.0":  {"well", home, away, `\d\dms`},     // home again
 			"9.5":  {"throttled", away, home, `\d+ms`}, //
