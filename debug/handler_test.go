@@ -453,6 +453,18 @@ func TestWhatAilsIsSaidByReplica(t *testing.T) {
 	has(t, page, `<p class="ailing">home: away, breaker half-open</p>`)
 }
 
+func TestAFleetsLayerOnItsOwnIsAnAilment(t *testing.T) {
+	limit := func(shared bool) layer {
+		return layer{line: "rate limit fleet", state: says("ratelimit", "shared", shared, "rate", 500.0)}
+	}
+	page := getPage(t, map[string]any{"web": limit(true)})
+	has(t, page, `<span class="badge good">ready</span>`)
+	has(t, page, `<span class="badge good">shared</span>`)
+	page = getPage(t, map[string]any{"web": limit(false)})
+	has(t, page, `<span class="badge warn">degraded</span>`)
+	has(t, page, `<p class="ailing">rate limit on its own</p>`)
+}
+
 // account has a bit of everything, and large numbers.
 func account() stats.Snapshot {
 	now := time.Now()

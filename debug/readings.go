@@ -93,6 +93,11 @@ func read(a slog.Attr, among []slog.Attr) reading {
 		if !a.Value.Bool() {
 			r.Value, r.Tone = "not connected", "bad"
 		}
+	case a.Key == "shared" && a.Value.Kind() == slog.KindBool: // of a fleet's limiter or breaker
+		r = reading{Value: "shared", Badge: true, Tone: "good"}
+		if !a.Value.Bool() {
+			r.Value, r.Tone = "on its own", "warn"
+		}
 	}
 	return r
 }

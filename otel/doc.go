@@ -67,8 +67,9 @@
 // that it is, 0 for the others.
 //
 //	turret.breaker.state               1 for its turret.state among closed, half-open, open
-//	turret.breaker.half_open_in        requests, failures, consecutive_failures
-//	turret.ratelimit.tokens            queue, rate, burst; and what a fleet's limiter says
+//	turret.breaker.half_open_in        requests, failures, consecutive_failures; of a fleet's breaker shared
+//	turret.ratelimit.tokens            queue, rate, burst; of a fleet's limiter fetched in place of tokens,
+//	                                   and shared: 0 while it keeps to its local share, without Redis
 //	turret.concurrency.in_flight       limit, queue
 //	turret.adaptive.in_flight          limit, queue, latency, unloaded_latency
 //	turret.retry.budget_left

@@ -3,7 +3,6 @@ package fleet
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -168,9 +167,6 @@ func (s *service[Req, Resp]) Ready() error {
 	s.breaker.use()
 	return s.local.(turret.Readier).Ready()
 }
-
-// State is that of a breaker's layer.
-func (s *service[Req, Resp]) State() slog.Attr { return s.local.(turret.Stater).State() }
 
 func (s *service[Req, Resp]) String() string { return s.breaker.String() }
 func (s *service[Req, Resp]) Unwrap() []any  { return s.below }

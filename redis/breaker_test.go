@@ -825,7 +825,9 @@ func TestALayersBreakerIsClosedWithItsStackAndASharedOneIsNot(t *testing.T) {
 	own := BreakerLayer[string, string](o)(&kms)
 	assert.Equal(t, "fleet \"kms/rsa\", breaker kms (opens for 10s)\n*fleet.backend", turret.Describe(own))
 	assert.Contains(t, own.(turret.Stater).State().String(), "state=closed")
+	assert.Contains(t, own.(turret.Stater).State().String(), "shared=true")
 	require.NoError(t, turret.Close(own))
+	assert.Contains(t, own.(turret.Stater).State().String(), "shared=false", "on its own")
 	assert.ErrorIs(t, own.(*ownService[string, string]).breaker.Err(), errBreakerClosed)
 
 	b := NewBreaker(o)

@@ -76,9 +76,10 @@
 // are callers; an answer that is late, an error or nonsense makes the Limiter
 // fall back to a local token bucket, of this replica's share of the quota, and
 // the Breaker to its own judgement. They tell OnFallback, go on asking, less and
-// less often down to once a second, and tell OnRecover when Redis is back. No
-// caller of the Limiter waits for Redis longer than Timeout, none of the Breaker
-// waits for it at all, and none fails for its sake.
+// less often down to once a second, and tell OnRecover when Redis is back. Their
+// State says whether they share, which package debug and telemetry show. No caller
+// of the Limiter waits for Redis longer than Timeout, none of the Breaker waits for
+// it at all, and none fails for its sake.
 //
 // When Redis goes, the fleet overshoots its quota by what was fetched and one
 // local burst a replica. When it comes back, having forgotten the count, that

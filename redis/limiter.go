@@ -90,7 +90,7 @@ func (l *Limiter) Err() (err error) {
 }
 
 // String is the limiter's part of a line in [turret.Describe], which a layer
-// asks for once: what it is set to, not how it fares, for which see Err.
+// asks for once: what it is set to, not how it fares, for which see State and Err.
 func (l *Limiter) String() string {
 	share, burst := l.o.share()
 	return fmt.Sprintf("fleet %q, %.6g/s, burst %d; without Redis %.6g/s, burst %d",

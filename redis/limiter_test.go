@@ -338,6 +338,7 @@ func TestWithoutRedisTheLocalShareIsUsedAndThenRedisAgain(t *testing.T) {
 				<-time.After(10 * time.Second)
 				synctest.Wait()
 				require.ErrorContains(t, l.Err(), ill.says)
+				assert.Contains(t, l.State().String(), "ratelimit=[shared=false rate=100 burst=10 fetched=0 queue=")
 				got := float64(c.count() - before)
 				assert.GreaterOrEqual(t, got, 100*9.8)
 				assert.LessOrEqual(t, got, 100*10+50.+50) // the share, what was fetched, the local burst
@@ -353,6 +354,7 @@ func TestWithoutRedisTheLocalShareIsUsedAndThenRedisAgain(t *testing.T) {
 				<-time.After(maxProbe + time.Second)
 				synctest.Wait()
 				require.NoError(t, l.Err())
+				assert.Contains(t, l.State().String(), "ratelimit=[shared=true rate=500 burst=50 fetched=")
 				require.Len(t, found, 1)
 				assert.Greater(t, found[0], 9800*time.Millisecond) // 10 s, but for how soon it was missed
 				assert.Less(t, found[0], 10*time.Second+maxProbe+200*time.Millisecond)
