@@ -105,8 +105,11 @@ var errNoAnswer = errors.New("the client returned neither an answer nor an error
 var errNoKey = errors.New("the answer does not say which key signed")
 
 func classify(err error) meaning {
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	if errors.Is(err, context.DeadlineExceeded) {
 		return meaning{turret.Unknown, "KMS had not answered in time"}
+	}
+	if errors.Is(err, context.Canceled) { // the caller has gone, or another answer was first
+		return meaning{turret.Unknown, "given up before KMS had answered"}
 	}
 	if creating, ok := errors.AsType[*types.KMSInvalidStateException](err); ok && strings.Contains(strings.ToLower(creating.ErrorMessage()), "creating") {
 		return meaning{turret.Transient, "the replica of the key is still being made"}

@@ -214,8 +214,15 @@ func TestTheCallersEndIsItsOwnDoing(t *testing.T) {
 	_, err := s.SignContext(ctx, nil, make([]byte, 32), crypto.SHA256)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.NotErrorIs(t, err, timeout.ErrExceeded)
+	require.ErrorContains(t, err, "KMS had not answered in time")
 	require.Equal(t, turret.Canceled, turret.Outcome(ctx, err))
-	t.Log(err)
+
+	ctx, cancel = context.WithCancel(t.Context())
+	time.AfterFunc(10*time.Millisecond, cancel)
+	_, err = s.SignContext(ctx, nil, make([]byte, 32), crypto.SHA256)
+	require.ErrorIs(t, err, context.Canceled)
+	require.ErrorContains(t, err, "given up before KMS had answered", "as losers of hedges are, of a KMS that is in time")
+	require.Equal(t, turret.Canceled, turret.Outcome(ctx, err))
 }
 
 func TestNothingSecretIsInAnError(t *testing.T) {
