@@ -13,9 +13,10 @@ import (
 // around each replica's key and the verification of what it signs. It panics
 // with Validate's error if o is invalid.
 //
-// A Builder may be built several times. The stacks are counted together, and
-// their states are told apart by the attribute turret.stack.number, which all
-// but the first one have; a number is free again when its signer is closed.
+// A Builder may be built several times, and Instrument called several times with
+// the same Name. The stacks are counted together, and their states are told apart
+// by the attribute turret.stack.number, which all but the first one have; a number
+// is free again when its signer is closed.
 func Instrument(o Options) func(layer string) signer.Layer {
 	t := newTelemetry(o)
 	return func(layer string) signer.Layer {

@@ -164,6 +164,41 @@ func TestStacksAreToldApart(t *testing.T) {
 	require.NoError(t, again.Close())
 }
 
+// As where a function of the program's makes each signer.
+func TestStacksOfANameAreToldApartWhoeverInstrumentsThem(t *testing.T) {
+	b := newBackend(t)
+	limited := func(o telemetry.Options, burst int) service {
+		svc := stack(o, fine, ratelimit.Layer[string, string](ratelimit.Options{Rate: 10, Burst: burst}))
+		t.Cleanup(func() { require.NoError(t, turret.Close(svc)) })
+		return svc
+	}
+	one := limited(b.options("web"), 3)
+	limited(b.options("web"), 4)
+	limited(b.options("release"), 5)
+	limited(newBackend(t).options("web"), 6) // is nobody's business here
+	bursts := func() map[string]float64 {
+		found := make(map[string]float64)
+		for point, value := range b.points() {
+			if strings.HasPrefix(point, "turret.ratelimit.burst") {
+				found[point] = value
+			}
+		}
+		return found
+	}
+	require.Equal(t, map[string]float64{
+		"turret.ratelimit.burst{turret.stack.name=web}":                       3,
+		"turret.ratelimit.burst{turret.stack.name=web,turret.stack.number=2}": 4,
+		"turret.ratelimit.burst{turret.stack.name=release}":                   5,
+	}, bursts())
+	require.NoError(t, turret.Close(one))
+	limited(b.options("web"), 7)
+	require.Equal(t, map[string]float64{
+		"turret.ratelimit.burst{turret.stack.name=web}":                       7,
+		"turret.ratelimit.burst{turret.stack.name=web,turret.stack.number=2}": 4,
+		"turret.ratelimit.burst{turret.stack.name=release}":                   5,
+	}, bursts())
+}
+
 func TestLayersOfAKindAreToldApart(t *testing.T) {
 	b := newBackend(t)
 	svc := stack(b.options("web"), fine,

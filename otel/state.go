@@ -40,25 +40,30 @@ type states struct {
 	registration metric.Registration
 	gauges       map[string]metric.Float64ObservableGauge // of the registration; not changed, but replaced
 
+	family family
+
 	mu    sync.Mutex
-	live  []*stack            // by number, from 1; nil where one has gone
+	live  map[int]*stack      // by number
 	words map[string][]string // the states seen, by gauge
 }
 
 // stack is one whose state is observed.
-type stack struct{ svc any }
+type stack struct {
+	svc    any
+	number int
+}
 
 // add observes the stack that begins with svc, in place of those given, which
 // have become parts of it.
 func (s *states) add(svc any, instead ...*stack) *stack {
-	added := &stack{svc}
+	added := &stack{svc: svc}
 	s.mu.Lock()
 	s.drop(instead...)
-	if i := slices.Index(s.live, nil); i >= 0 {
-		s.live[i] = added
-	} else {
-		s.live = append(s.live, added)
+	added.number = s.family.take()
+	if s.live == nil {
+		s.live = make(map[int]*stack)
 	}
+	s.live[added.number] = added
 	s.mu.Unlock()
 	s.register()
 	return added
@@ -73,13 +78,11 @@ func (s *states) remove(gone *stack) {
 }
 
 func (s *states) drop(gone ...*stack) {
-	for i, st := range s.live {
-		if st != nil && slices.Contains(gone, st) {
-			s.live[i] = nil
+	for _, st := range gone {
+		if s.live[st.number] == st { // else it has been dropped before
+			delete(s.live, st.number)
+			s.family.free(st.number)
 		}
-	}
-	for len(s.live) > 0 && s.live[len(s.live)-1] == nil {
-		s.live = s.live[:len(s.live)-1]
 	}
 }
 
@@ -123,13 +126,7 @@ func (s *states) replace(r metric.Registration) {
 func (s *states) stacks() map[int]*stack {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	live := make(map[int]*stack)
-	for i, st := range s.live {
-		if st != nil {
-			live[i+1] = st
-		}
-	}
-	return live
+	return maps.Clone(s.live)
 }
 
 // gaugesOf returns the gauges that there are, and those that are missing.

@@ -41,6 +41,7 @@ func newTelemetry(o Options) *telemetry {
 	if err := o.Validate(); err != nil {
 		panic(err)
 	}
+	family := familyOf(o)
 	if o.TracerProvider == nil {
 		o.TracerProvider = otel.GetTracerProvider()
 	}
@@ -68,7 +69,7 @@ func newTelemetry(o Options) *telemetry {
 	t.events = counter(meter, "turret.events", "{event}", "What layers did about calls.")
 	t.seen = bounded[eventKey, []metric.AddOption]{limit: maxEvents, make: t.eventOptions, rest: addOptions(t.overflow())}
 	t.count = t.countEvent
-	t.states = states{meter: meter, stack: t.stack}
+	t.states = states{meter: meter, stack: t.stack, family: family}
 	return t
 }
 
