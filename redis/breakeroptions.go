@@ -35,7 +35,8 @@ type BreakerOptions struct {
 	// with how long that took.
 	//
 	// They are called one at a time, and hold up no caller. They must not call
-	// Close; until they return, Redis is not asked.
+	// Close; until they return, Redis is not asked. They run in a goroutine of the
+	// Breaker's, so that a panic of theirs ends the program.
 	OnFallback func(err error)
 	OnRecover  func(after time.Duration)
 }

@@ -8,7 +8,12 @@
 // fiftieth leave most of it unused, as load is never even. A [Limiter] counts
 // in one place for all:
 //
-//	rdb := redis.NewClient(&redis.Options{Addr: addr, ContextTimeoutEnabled: true})
+//	rdb := redis.NewClient(&redis.Options{
+//		Addr:                  addr,
+//		ContextTimeoutEnabled: true,
+//		MaxRetries:            -1,
+//		DialerRetries:         1,
+//	})
 //	limiter := fleet.NewLimiter(fleet.LimiterOptions{
 //		Client:   rdb,
 //		Key:      "kms/rsa",

@@ -368,6 +368,15 @@ func TestWithoutRedisTheLocalShareIsUsedAndThenRedisAgain(t *testing.T) {
 	}
 }
 
+func TestAClientThatDoesNotTryAgainSaysWhyRedisIsGone(t *testing.T) {
+	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", ContextTimeoutEnabled: true, MaxRetries: -1, DialerRetries: 1})
+	defer client.Close()
+	l := NewLimiter(LimiterOptions{Client: client, Key: "kms", Rate: 10, Timeout: 300 * time.Millisecond})
+	defer l.Close()
+	require.NoError(t, l.Wait(t.Context(), 0))
+	require.ErrorContains(t, l.Err(), "dial tcp 127.0.0.1:1: ")
+}
+
 func TestAHungRedisHoldsNobodyBeyondTheTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := LimiterOptions{Rate: 100, Replicas: 1, Timeout: 20 * time.Millisecond}.withDefaults()

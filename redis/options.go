@@ -16,7 +16,9 @@ type LimiterOptions struct {
 	// Client reaches the Redis that the fleet shares. It stays the caller's to
 	// close, after the Limiter. Set its ContextTimeoutEnabled: without, a call
 	// that the Limiter has given up goes on in the background until the
-	// client's own time-outs end it.
+	// client's own time-outs end it. Set MaxRetries to -1 and DialerRetries to 1:
+	// the Limiter asks again by itself, and while the client does, callers wait
+	// for all of Timeout, and the error is that it is over, not why.
 	Client redis.UniversalClient
 
 	// Key names the quota. Limiters with the same Key, Rate and Burst share
@@ -46,7 +48,8 @@ type LimiterOptions struct {
 	// with how long that took.
 	//
 	// They are called one at a time, while callers are served already. They
-	// must not call Close; until they return, Redis is not asked.
+	// must not call Close; until they return, Redis is not asked. They run in a
+	// goroutine of the Limiter's, so that a panic of theirs ends the program.
 	OnFallback func(err error)
 	OnRecover  func(after time.Duration)
 }

@@ -71,7 +71,7 @@ func start(ctx context.Context, listener net.Listener, redisAddress string) (_ *
 		p.ends = append(p.ends, func() error { own.Close(); return nil })
 		redisAddress = own.Addr()
 	}
-	client := redis.NewClient(&redis.Options{Addr: redisAddress, ContextTimeoutEnabled: true})
+	client := redis.NewClient(&redis.Options{Addr: redisAddress, ContextTimeoutEnabled: true, MaxRetries: -1, DialerRetries: 1})
 	p.limiter = fleet.NewLimiter(fleet.LimiterOptions{
 		Client:     client,
 		Key:        "turret-example/kms/ecc",
