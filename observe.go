@@ -20,6 +20,7 @@ import (
 //	breaker      refuse     Name, Err
 //	ratelimit    wait       Delay
 //	ratelimit    refuse     Err
+//	ratelimit    unready    Err
 //	concurrency  wait       Delay
 //	concurrency  refuse     Err
 //	adaptive     wait       Delay
@@ -37,7 +38,9 @@ import (
 //	recovery     panic      Err
 //	chaos        fault      Name, Err
 //
-// A call that waits in vain is two events, a wait and a refusal. That its caller
+// A call that waits in vain is two events, a wait and what came of it. Where a rate
+// limit stands above a breaker that is open, the breaker's refusals are the rate
+// limit's events of kind unready, as it asks before it lets a call in. That a caller
 // has gone is no refusal, and changes that no call makes, as where a member is
 // removed, are no events.
 //
@@ -64,6 +67,7 @@ const (
 	EventWin      EventKind = "win"       // the answer is that of a hedge
 	EventNext     EventKind = "next"      // it goes on to the next replica
 	EventRefuse   EventKind = "refuse"    // it did not make the call
+	EventUnready  EventKind = "unready"   // it did not make the call, which those below would have refused
 	EventWait     EventKind = "wait"      // it held the call up
 	EventChange   EventKind = "change"    // this call made it change its state
 	EventFallBack EventKind = "fall back" // it answered from elsewhere

@@ -51,6 +51,9 @@ var talkative = []struct {
 	{func(service) service { return balance.New[int, int](balance.Options{}) }, [][]int{{2}}},
 	{breaker.Layer[int, int](gobreaker.Settings{Name: "kms"}), repeated(10)},
 	{ratelimit.Layer[int, int](ratelimit.Options{Rate: 1, Burst: 1, MaxWait: time.Second}), [][]int{{2, 2, 2}}},
+	{func(service) service {
+		return ratelimit.Layer[int, int](ratelimit.Options{Rate: 1})(balance.New[int, int](balance.Options{})) // of nobody
+	}, [][]int{{2}}},
 	{concurrency.Layer[int, int](concurrency.Options{Max: 1, MaxQueue: 1}), [][]int{{2, 2, 2}}},
 	{adaptive.Layer[int, int](adaptive.Options{Initial: 1, Max: 1, MaxQueue: 1}), [][]int{{2, 2, 2}}},
 	{buffer.Layer[int, int](buffer.Options{Capacity: 1}), [][]int{{2, 2, 2}}},

@@ -60,6 +60,9 @@
 //	turret.events             counter             {event}    turret.layer.type, turret.event.kind, turret.replica, error.type
 //	turret.LAYER.KEY          observable gauge    s, or none turret.replica, turret.layer.name, turret.layer.number, turret.stack.number, turret.state
 //
+// What a breaker refuses below a rate limit, which asks it first, are events of the
+// layer ratelimit and the kind unready; those of the kind refuse are over the limit.
+//
 // How many calls and attempts there were is their histogram's count. The last
 // line is the states of layers ([turret.Stater]): each number that one has is a
 // gauge, a duration in seconds, true 1 and false 0. A state that is a word is a

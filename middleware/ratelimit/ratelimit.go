@@ -55,7 +55,7 @@ func Layer[Req, Resp any](o Options) turret.Layer[Req, Resp] {
 		s := &service[Req, Resp]{
 			next:    next,
 			limiter: asReadyWaiter(limiter),
-			ready:   func() error { return turret.Ready(next) },
+			ready:   func() error { return unreadyIf(turret.Ready(next)) },
 			maxWait: o.MaxWait,
 			onWait:  o.OnWait,
 			line:    o.describe(limiter),
@@ -81,7 +81,6 @@ type service[Req, Resp any] struct {
 
 func (s *service[Req, Resp]) Call(ctx context.Context, req Req) (Resp, error) {
 	if err := s.wait(ctx); err != nil {
-		refused(ctx, err)
 		var none Resp
 		return none, err
 	}
@@ -94,21 +93,35 @@ func (s *service[Req, Resp]) Call(ctx context.Context, req Req) (Resp, error) {
 
 // wait gets the call a token.
 func (s *service[Req, Resp]) wait(ctx context.Context) error {
-	if s.onWait == nil {
-		return s.limiter.WaitReady(ctx, s.maxWait, s.ready)
+	var start time.Time
+	if s.onWait != nil {
+		start = time.Now()
 	}
-	start := time.Now()
 	err := s.limiter.WaitReady(ctx, s.maxWait, s.ready)
-	s.onWait(ctx, Wait{time.Since(start), err})
+	kind := turret.EventRefuse
+	if u, ok := err.(unready); ok {
+		kind, err = turret.EventUnready, u.error
+	}
+	if s.onWait != nil {
+		s.onWait(ctx, Wait{time.Since(start), err})
+	}
+	if err != nil && turret.Outcome(ctx, err) != turret.Canceled {
+		turret.Report(ctx, turret.Event{Layer: "ratelimit", Kind: kind, Err: err})
+	}
 	return err
 }
 
-// refused reports that a call was refused with err, unless it is its caller that
-// has gone.
-func refused(ctx context.Context, err error) {
-	if turret.Outcome(ctx, err) != turret.Canceled {
-		turret.Report(ctx, turret.Event{Layer: "ratelimit", Kind: turret.EventRefuse, Err: err})
+// unready is what the layers below would refuse a call with. It passes through
+// the limiter, so that it is told from the limiter's own refusals.
+type unready struct{ error }
+
+func (u unready) Unwrap() error { return u.error }
+
+func unreadyIf(err error) error {
+	if err == nil {
+		return nil
 	}
+	return unready{err}
 }
 
 // Ready says whether a call without a deadline would be let in now: it would

@@ -128,8 +128,13 @@ func TestAWaitInVainIsAWaitAndARefusal(t *testing.T) {
 		require.ErrorIs(t, err, errOpen)
 		assert.Equal(t, []turret.Event{
 			{Layer: "ratelimit", Kind: turret.EventWait, Delay: 100 * time.Millisecond},
-			{Layer: "ratelimit", Kind: turret.EventRefuse, Err: err},
-		}, *events)
+			{Layer: "ratelimit", Kind: turret.EventUnready, Err: errOpen},
+		}, *events, "it was not over the limit")
+
+		*events = nil
+		_, err = svc.Call(ctx, 1)
+		require.Equal(t, errOpen, err, "as it is")
+		assert.Equal(t, []turret.Event{{Layer: "ratelimit", Kind: turret.EventUnready, Err: errOpen}}, *events, "it did not wait")
 	})
 }
 
