@@ -20,6 +20,7 @@ const (
 // chart is a drawing of the last minute, as the template has it.
 type chart struct {
 	Label string // in words, for who cannot see it
+	None  string // why there is nothing to see, if there is not
 	Ticks []tick
 	Lines []line
 	Bars  []bar
@@ -86,7 +87,11 @@ func latencies(now time.Time, s *Stats) chart {
 		}
 	}
 	if high == 0 {
-		c.Label = "Latency: no calls in the last minute"
+		c.None = s.nothing()
+		if n := s.Minute.Counts; n.Calls > 0 && n.Calls == n.Rejected {
+			c.None = "only refusals in the last minute"
+		}
+		c.Label = "Latency: " + c.None
 		return c
 	}
 	low, high = below(low), above(high)
@@ -108,6 +113,14 @@ func latencies(now time.Time, s *Stats) chart {
 	}
 	spread(c.Lines)
 	return c
+}
+
+// nothing says why a chart is empty: what has just begun has no slot that is lasting.
+func (s *Stats) nothing() string {
+	if s.Minute.Counts.Calls > 0 {
+		return "the first calls, a moment ago"
+	}
+	return "no calls in the last minute"
 }
 
 // drawn returns a line, broken where there was no call.
@@ -159,7 +172,8 @@ func rates(now time.Time, s *Stats) chart {
 		high = max(high, w.Rate)
 	}
 	if high == 0 {
-		c.Label = "No calls in the last minute"
+		c.None = s.nothing()
+		c.Label = "Calls a second: " + c.None
 		return c
 	}
 	high = roof(high)

@@ -38,6 +38,25 @@ func TestLinesBreakWhereThereWereNoCalls(t *testing.T) {
 	require.Contains(t, c.Spots[2].Title, "p50 –")
 }
 
+func TestAnEmptyChartSaysWhyItIs(t *testing.T) {
+	minute := func(seconds float64, n Counts) *Stats {
+		w := Window{Start: now.Add(-time.Second), Seconds: seconds, Rate: float64(n.Calls) / seconds, Counts: n}
+		return &Stats{Minute: w, Slots: []Window{w}}
+	}
+	for _, tc := range []struct {
+		s              *Stats
+		latency, rates string
+	}{
+		{minute(5, Counts{}), "no calls in the last minute", "no calls in the last minute"},
+		{minute(5, Counts{Calls: 9, Rejected: 9}), "only refusals in the last minute", ""},
+		{minute(0.5, Counts{Calls: 9, OK: 9}), "the first calls, a moment ago", "the first calls, a moment ago"},
+	} {
+		require.Equal(t, tc.latency, latencies(now, tc.s).None)
+		require.Contains(t, latencies(now, tc.s).Label, tc.latency)
+		require.Equal(t, tc.rates, rates(now, tc.s).None)
+	}
+}
+
 func TestTheAxisHasAFewRoundTicks(t *testing.T) {
 	for _, tc := range []struct {
 		low, high float64

@@ -453,6 +453,15 @@ func TestWhatAilsIsSaidByReplica(t *testing.T) {
 	has(t, page, `<p class="ailing">home: away, breaker half-open</p>`)
 }
 
+func TestWhatSaysNothingIsNoLayer(t *testing.T) {
+	stack := layer{line: "outer", below: []any{layer{below: []any{layer{state: says("quiet", "n", 1), below: []any{layer{line: "inner"}}}}}}}
+	layers := getReport(t, map[string]any{"web": stack}).Stacks[0].Layers
+	require.Len(t, layers, 3, "%+v", layers)
+	require.Equal(t, "outer", layers[0].Line)
+	require.NotEmpty(t, layers[1].State, "it has a state, if no line")
+	require.Equal(t, "inner", layers[2].Line)
+}
+
 func TestAFleetsLayerOnItsOwnIsAnAilment(t *testing.T) {
 	limit := func(shared bool) layer {
 		return layer{line: "rate limit fleet", state: says("ratelimit", "shared", shared, "rate", 500.0)}

@@ -122,7 +122,10 @@ func layers(n turret.Node) (chain []Layer) {
 	for {
 		l := layer(n)
 		if len(n.Below) == 1 {
-			chain, n = append(chain, l), n.Below[0]
+			if !l.silent() {
+				chain = append(chain, l)
+			}
+			n = n.Below[0]
 			continue
 		}
 		for _, below := range n.Below {
@@ -134,6 +137,11 @@ func layers(n turret.Node) (chain []Layer) {
 		}
 		return append(chain, l)
 	}
+}
+
+// silent reports whether there is nothing to say of l. Describe leaves it out, too.
+func (l Layer) silent() bool {
+	return l.Line == "" && l.State == nil && l.Stats == nil && l.Problem == ""
 }
 
 func layer(n turret.Node) Layer {
