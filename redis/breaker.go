@@ -107,8 +107,8 @@ func (b *Breaker) Err() error {
 	return b.lost
 }
 
-// String says the Key, and the breaker's name and how long it opens for.
-func (b *Breaker) String() string { return fmt.Sprintf("fleet %q, %v", b.o.Key, b.local) }
+// String says the breaker's name and how long it opens for, and the Key.
+func (b *Breaker) String() string { return fmt.Sprintf("%v, fleet %q", b.local, b.o.Key) }
 
 // Close ends the Breaker's use of Redis, and its goroutine. Calls go on, with
 // this replica's own breaker. It returns nil.

@@ -823,7 +823,7 @@ func TestALayersBreakerIsClosedWithItsStackAndASharedOneIsNot(t *testing.T) {
 	var kms backend
 
 	own := BreakerLayer[string, string](o)(&kms)
-	assert.Equal(t, "fleet \"kms/rsa\", breaker kms (opens for 10s)\n*fleet.backend", turret.Describe(own))
+	assert.Equal(t, "breaker kms (opens for 10s), fleet \"kms/rsa\"\n*fleet.backend", turret.Describe(own))
 	assert.Contains(t, own.(turret.Stater).State().String(), "state=closed")
 	assert.Contains(t, own.(turret.Stater).State().String(), "shared=true")
 	require.NoError(t, turret.Close(own))
