@@ -392,10 +392,16 @@ func hostile() map[string]any {
 		}},
 		"odd": layer{line: "odd", state: says("odd", "nan", math.NaN(), "inf", math.Inf(-1), "any", struct{ X int }{7}, "nothing", nil,
 			"late", late{}, "when", time.Unix(0, 0).UTC(), "tokens", 5, "burst", 0, "in_flight", -3, "limit", 2)},
+		"no Unwrap":   unfathomable{},
 		"not a stack": 42,
 		"":            layer{line: ""},
 	}
 }
+
+// unfathomable does not say what is below it.
+type unfathomable struct{}
+
+func (unfathomable) Unwrap() []any { panic("too deep") }
 
 type late struct{}
 
@@ -414,7 +420,7 @@ func TestHostileStacksAreShownInPlace(t *testing.T) {
 	has(t, page, "its State panicked: lost my state")
 	has(t, page, "its Stats panicked: cannot count")
 	has(t, page, "there is no stack under this name: it is nil")
-	has(t, page, "looking at the stack panicked")
+	has(t, page, "looking at the stack panicked: too deep")
 	has(t, page, strings.Repeat("é", 500)+"…")
 	require.NotContains(t, page, strings.Repeat("é", 501))
 	require.Less(t, len(page), 200_000)
@@ -451,6 +457,14 @@ func TestWhatAilsIsSaidByReplica(t *testing.T) {
 	has(t, page, "<b>away</b>") // the only layer there is more than a title
 	has(t, page, `<span class="badge warn">degraded</span>`)
 	has(t, page, `<p class="ailing">home: away, breaker half-open</p>`)
+}
+
+func TestASignerThatCouldNotBeBuiltIsSaidToBeNil(t *testing.T) {
+	key, err := signer.NewBuilder(nil).Build(t.Context())
+	require.Error(t, err)
+	s := getReport(t, map[string]any{"web": key}).Stacks[0]
+	require.False(t, s.Ready)
+	require.Equal(t, "there is no stack under this name: it is nil", s.Problem)
 }
 
 func TestWhatSaysNothingIsNoLayer(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"reflect"
 	"time"
 
 	"github.com/turretgo/turret"
@@ -88,7 +89,7 @@ type Error struct {
 // in place.
 func report(name string, svc any) Stack {
 	s := Stack{Name: clean(name), Layers: []Layer{}}
-	if svc == nil {
+	if isNil(svc) {
 		s.Problem = "there is no stack under this name: it is nil"
 		return s
 	}
@@ -104,6 +105,13 @@ func report(name string, svc any) Stack {
 	}
 	s.Ready = s.Refusal == ""
 	return s
+}
+
+// isNil reports whether svc is nil, or a pointer that is, such as a signer's that
+// could not be built.
+func isNil(svc any) bool {
+	v := reflect.ValueOf(svc)
+	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
 }
 
 // attempt calls f, and tells if that panicked.
