@@ -9,7 +9,8 @@ import (
 
 // State returns how the Limiter is, for [turret.Inspect]: the rate and burst that
 // it keeps to now, the fleet's or its local share, which of the two, how many
-// fetched tokens it holds, and how many calls wait for one.
+// fetched tokens it holds, and how many calls wait for one. While nobody calls,
+// Redis is not asked, and what is said is how it was when somebody last did.
 func (l *Limiter) State() slog.Attr {
 	limit, burst := l.o.share()
 	var held, queue int
@@ -30,7 +31,8 @@ func (l *Limiter) State() slog.Attr {
 	)
 }
 
-// State is that of a breaker's layer, and whether the breaker shares the fleet's.
+// State is that of a breaker's layer, and whether the breaker shares the fleet's:
+// as for the Limiter, as of the last calls.
 func (s *service[Req, Resp]) State() slog.Attr {
 	local := s.local.(turret.Stater).State()
 	return slog.GroupAttrs(local.Key, append(local.Value.Group(), slog.Bool("shared", s.breaker.Err() == nil))...)
