@@ -97,7 +97,10 @@ func (r *Recorder) end(ctx context.Context, begun time.Time, err error) {
 // within a timeout above has failed.
 func class(ctx context.Context, err error) turret.Class {
 	c := turret.Outcome(ctx, err)
-	if c == turret.Canceled && timeout.Expired(ctx) {
+	switch {
+	case c > turret.Rejected: // somebody's own
+		return turret.Unknown
+	case c == turret.Canceled && timeout.Expired(ctx):
 		return turret.Transient
 	}
 	return c
