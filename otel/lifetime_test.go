@@ -2,6 +2,7 @@ package telemetry_test
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"regexp"
 	"runtime"
@@ -98,6 +99,33 @@ func (r countingRegistration) Unregister() error { r.all.registered--; return ni
 type leaf struct{ answer *string }
 
 func (l *leaf) Call(context.Context, string) (string, error) { return *l.answer, nil }
+
+// A layer of somebody's own may be broken. The rest is told as ever, of this and of
+// other stacks, and the SDK's goroutine goes on.
+func TestStateThatPanicsIsAnErrorAndNoMore(t *testing.T) {
+	complain := otel.GetErrorHandler()
+	defer otel.SetErrorHandler(complain)
+	var said []string
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { said = append(said, err.Error()) }))
+
+	b := newBackend(t)
+	below := ratelimit.Layer[string, string](ratelimit.Options{Rate: 10})(turret.ServiceFunc[string, string](fine))
+	svc := telemetry.Layer[string, string](b.options("web"))(broken{below, []any{below}})
+	defer turret.Close(svc)
+	require.NotEmpty(t, present(b.points(), "turret.ratelimit.tokens"))
+	require.Len(t, said, 2, "once when it was made, once when it was collected")
+	for _, text := range said {
+		require.Equal(t, "telemetry: the State of telemetry_test.broken panicked: out of order", text)
+	}
+}
+
+type broken struct {
+	service
+	below []any
+}
+
+func (broken) State() slog.Attr { panic("out of order") }
+func (b broken) Unwrap() []any  { return b.below }
 
 // The package comment lists what there is.
 func TestDocumentationNamesEverything(t *testing.T) {

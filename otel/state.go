@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"maps"
 	"regexp"
@@ -69,7 +70,8 @@ func (s *states) add(svc any, instead ...*stack) *stack {
 	return added
 }
 
-// remove observes a stack no more. It returns when no callback is at it.
+// remove observes a stack no more. A callback that is under way may look at it a
+// last time.
 func (s *states) remove(gone *stack) {
 	s.mu.Lock()
 	s.drop(gone)
@@ -225,12 +227,24 @@ type reader struct {
 type place struct{ layer, replica string }
 
 func (r *reader) node(n turret.Node) {
-	if state, ok := n.State(); ok {
+	if state, ok := stateOf(n); ok {
 		r.layer(state, n.Replica)
 	}
 	for _, below := range n.Below {
 		r.node(below)
 	}
+}
+
+// stateOf returns the state of n, whose layer may be anybody's code. It is asked in
+// a goroutine of the SDK's, where a panic would end the program.
+func stateOf(n turret.Node) (state slog.Attr, ok bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			handle(fmt.Errorf("telemetry: the State of %T panicked: %v", n.Service, p))
+			ok = false
+		}
+	}()
+	return n.State()
 }
 
 func (r *reader) layer(state slog.Attr, replica string) {
