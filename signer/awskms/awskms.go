@@ -47,7 +47,8 @@ func GrantTokens(tokens ...string) Option {
 // ARN, an alias name ("alias/release") or an alias ARN. It is sent as it is.
 //
 // Where client is a *kms.Client with the SDK's own HTTP client, a copy of it is used
-// that keeps more idle connections: 256 a host, not ten.
+// that keeps more idle connections: 256 a host, not ten. All keys of that HTTP client
+// share them.
 //
 // Nothing is asked of KMS, or checked, before the provider is asked for the key.
 func New(client API, keyID string, opts ...Option) signer.KeyProvider {

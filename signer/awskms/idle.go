@@ -2,6 +2,9 @@ package awskms
 
 import (
 	"net/http"
+	"runtime"
+	"sync"
+	"weak"
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
@@ -26,9 +29,26 @@ func keepingIdle(client API) API {
 	if !ok || sdks.GetTransport().MaxIdleConnsPerHost != sdkIdleConns {
 		return client
 	}
-	o.HTTPClient = sdks.WithTransportOptions(func(t *http.Transport) {
+	o.HTTPClient = roomier(sdks)
+	return kms.New(o)
+}
+
+// copies has the copy of each of the SDK's HTTP clients, for as long as that is
+// there: the keys of one client share its connections.
+var copies sync.Map // of *awshttp.BuildableClient, by weak.Pointer[awshttp.BuildableClient]
+
+// roomier returns the copy of c.
+func roomier(c *awshttp.BuildableClient) *awshttp.BuildableClient {
+	key := weak.Make(c)
+	if known, ok := copies.Load(key); ok {
+		return known.(*awshttp.BuildableClient)
+	}
+	made, known := copies.LoadOrStore(key, c.WithTransportOptions(func(t *http.Transport) {
 		t.MaxIdleConns = max(t.MaxIdleConns, idleConns)
 		t.MaxIdleConnsPerHost = idleConns
-	})
-	return kms.New(o)
+	}))
+	if !known {
+		runtime.AddCleanup(c, func(key weak.Pointer[awshttp.BuildableClient]) { copies.Delete(key) }, key)
+	}
+	return made.(*awshttp.BuildableClient)
 }

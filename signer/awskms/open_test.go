@@ -106,6 +106,20 @@ func TestConnectionsAreKeptBetweenBursts(t *testing.T) {
 	}
 }
 
+func TestKeysOfOneClientShareItsConnections(t *testing.T) {
+	srv := server(t)
+	client := kms.New(at(srv.Endpoint()).Options())
+	before := srv.Stats().Connections
+	for range 5 {
+		provider := awskms.New(client, srv.CreateKey(types.KeySpecEccNistP256))
+		key, err := provider.ProvideKey(t.Context())
+		require.NoError(t, err)
+		_, err = key.Call(t.Context(), signDigest)
+		require.NoError(t, err)
+	}
+	require.EqualValues(t, 1, srv.Stats().Connections-before)
+}
+
 func TestOpenWithoutARegionSaysSo(t *testing.T) {
 	environment(t)
 	provider, err := awskms.Open(t.Context(), "awskms:///alias/release")
