@@ -24,7 +24,9 @@ type BreakerOptions struct {
 
 	// Settings are as in package breaker. ReadyToTrip judges this replica's
 	// results and, apart from them, the fleet's; either opens. OnStateChange
-	// hears of what this replica's calls find, whoever brought it about.
+	// hears of what this replica's calls find, whoever brought it about. What
+	// the fleet brought about it hears from the goroutine that asks Redis, as
+	// OnFallback does, and with the same conditions.
 	Settings gobreaker.Settings
 
 	// Timeout is how long an answer of Redis may take. Zero is 50 ms.
