@@ -29,13 +29,9 @@ func NewImpatient(s gobreaker.Settings, patience time.Duration) *Breaker {
 	return b
 }
 
-// watch sees to it that a call of e, which begins now, becomes overdue if it is a
-// probe. The function that it returns ends the watch.
-func (b *Breaker) watch(e *engine) (stop func() bool) {
-	p := e.phase.Load()
-	if p == nil || p.state != gobreaker.StateHalfOpen {
-		return func() bool { return false }
-	}
+// watch sees to it that a probe of e in phase p, which begins now, becomes overdue.
+// The function that it returns ends the watch.
+func (b *Breaker) watch(e *engine, p *phase) (stop func() bool) {
 	return time.AfterFunc(b.patience, func() { b.passOver(e, p) }).Stop
 }
 

@@ -21,6 +21,9 @@ func (p *phase) isOpen() bool {
 	return p.state == gobreaker.StateOpen && time.Now().Before(p.until)
 }
 
+// isHalfOpen reports whether calls in the phase, which may be nil, are probes.
+func (p *phase) isHalfOpen() bool { return p != nil && p.state == gobreaker.StateHalfOpen }
+
 // engine is a breaker of gobreaker's. A [Breaker] has one at a time.
 type engine struct {
 	*gobreaker.CircuitBreaker[struct{}]

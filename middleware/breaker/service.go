@@ -22,14 +22,16 @@ func newService[Req, Resp any](b *Breaker, next turret.Service[Req, Resp]) *serv
 // a closure on the heap for every call.
 func (s *service[Req, Resp]) Call(ctx context.Context, req Req) (resp Resp, err error) {
 	var at stage
+	var watched bool
 	defer at.afterExecute(ctx, &s.breaker.changes)
 	e := s.breaker.engine.Load()
 	_, refused := e.Execute(func() (none struct{}, _ error) {
 		at = underWay
 		defer at.insideExecute()
 		s.breaker.changes.deliver(ctx) // half-open is told before the probe, not after it
-		if s.breaker.patience > 0 && e.phase.Load() != nil {
-			defer s.breaker.watch(e)()
+		if p := e.phase.Load(); s.breaker.patience > 0 && p.isHalfOpen() {
+			watched = true
+			defer s.breaker.watch(e, p)()
 		}
 		resp, err = s.next.Call(ctx, req)
 		at = returned
@@ -40,7 +42,7 @@ func (s *service[Req, Resp]) Call(ctx context.Context, req Req) (resp Resp, err 
 		turret.Report(ctx, turret.Event{Layer: "breaker", Kind: turret.EventRefuse, Name: s.breaker.name, Err: err})
 		return resp, err
 	}
-	if e.overdue.Load() && verdict(ctx, err) == nil {
+	if watched && e.overdue.Load() && verdict(ctx, err) == nil {
 		s.breaker.closeLate(e) // delivered like any change, on the way out
 	}
 	return resp, err
