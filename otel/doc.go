@@ -83,6 +83,7 @@
 //	turret.buffer.queue                waiting_for_room, busy
 //	turret.coalesce.flights
 //	turret.reconnect.connected         failures, connect_in
+//	turret.timeout.limit               of a timeout that learns
 //
 // The attribute turret.layer.name is the layer's own, such as a breaker's.
 // A second layer of a kind has turret.layer.number 2, and a second stack of a

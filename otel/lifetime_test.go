@@ -26,6 +26,7 @@ import (
 	"github.com/turretgo/turret/middleware/ratelimit"
 	"github.com/turretgo/turret/middleware/retry"
 	"github.com/turretgo/turret/middleware/throttle"
+	"github.com/turretgo/turret/middleware/timeout"
 	telemetry "github.com/turretgo/turret/otel"
 )
 
@@ -148,12 +149,14 @@ func TestDocumentationNamesEverything(t *testing.T) {
 		adaptive.Layer[string, string](adaptive.Options{}),
 		throttle.Layer[string, string](throttle.Options{}),
 		ratelimit.Layer[string, string](ratelimit.Options{Rate: 1}),
-		breaker.Layer[string, string](gobreaker.Settings{}))
+		breaker.Layer[string, string](gobreaker.Settings{}),
+		timeout.LearningLayer[string, string](timeout.Learning{Min: 1, Max: 2}))
 	defer turret.Close(svc)
 	for point := range b.points() {
 		name, _, _ := strings.Cut(point, "{")
 		_, layerAndKey, _ := strings.Cut(name, ".")
-		_, key, _ := strings.Cut(layerAndKey, ".")
+		layer, key, _ := strings.Cut(layerAndKey, ".")
+		require.Contains(t, string(doc), "turret."+layer+".")
 		require.True(t, strings.Contains(string(doc), name) || key != "" && strings.Contains(string(doc), key), name)
 	}
 }
