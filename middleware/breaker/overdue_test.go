@@ -300,8 +300,8 @@ func TestStacksThatShareAnImpatientBreakerShareItsProbes(t *testing.T) {
 }
 
 // With the race detector: overdue probes, answers and Open and Reset at once. Not in
-// a bubble, whose timers, when hundreds are due at one instant, crash Go 1.26's race
-// detector now and then.
+// a bubble: there, time.After(0) in several goroutines at once crashes the race
+// detector of Go 1.26.
 func TestImpatienceIsSafeForConcurrentUse(t *testing.T) {
 	s := settings
 	s.Timeout = time.Millisecond
