@@ -37,8 +37,12 @@ type change struct{ from, to gobreaker.State }
 func (c *changes) add(e *engine, to gobreaker.State) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e == c.engine {
-		c.enqueue(to)
+	if e != c.engine {
+		return
+	}
+	c.enqueue(to)
+	if to == gobreaker.StateClosed {
+		e.line = new(line) // the outage is over, and its late probes have nothing to say of another
 	}
 }
 

@@ -38,18 +38,20 @@ func (b *Breaker) watch(e *engine, p *phase) (stop func() bool) {
 // passOver puts another half-open engine in the place of e, whose probes are
 // overdue, unless e is no longer in phase p.
 func (b *Breaker) passOver(e *engine, p *phase) {
-	next := &engine{reason: p.reason, last: p.last, line: e.line}
+	next := &engine{reason: p.reason, last: p.last}
 	b.open(next, 0)
 	b.changes.mu.Lock()
 	defer b.changes.mu.Unlock()
 	if b.engine.Load() == e && e.phase.Load() == p {
+		next.line = e.line
 		e.overdue.Store(true)
 		b.replace(next)
 	}
 }
 
 // closeLate closes b after the success of an overdue probe of e. Where Open or
-// Reset have been called meanwhile, it counts no more.
+// Reset have been called meanwhile, or another probe has closed it, it counts no
+// more.
 func (b *Breaker) closeLate(e *engine) {
 	b.changes.mu.Lock()
 	defer b.changes.mu.Unlock()

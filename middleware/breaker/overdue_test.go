@@ -103,6 +103,19 @@ func TestALateSuccessClosesThoughTheNextProbeFailed(t *testing.T) {
 	})
 }
 
+func TestALateSuccessSaysNothingOfALaterOutage(t *testing.T) {
+	impatient(t, settings, func(t *testing.T, b *breaker.Breaker, svc turret.Service[behaviour, string]) {
+		end, result := overdue(t, svc)
+		require.NoError(t, call(t, svc, works)) // the outage is over
+		require.Equal(t, gobreaker.StateClosed, b.State())
+
+		trip(t, svc)
+		end <- nil
+		require.NoError(t, <-result)
+		assert.Equal(t, gobreaker.StateOpen, b.State())
+	})
+}
+
 func TestALateFailureIsIgnored(t *testing.T) {
 	throttled := turret.WithClass(errors.New("slow down"), turret.Throttled)
 	for _, answer := range []error{errDown, throttled} {
