@@ -195,7 +195,9 @@ func (c *callAll[Req, Resp]) read(reqs iter.Seq[Req]) {
 				return
 			}
 		}
-		c.exhausted = c.ctx.Err() == nil // else the input may have ended for that
+		// Else the input may have ended for that. The caller's context ends a moment
+		// before the calls' does, and the input may have seen it.
+		c.exhausted = c.caller.Err() == nil && c.ctx.Err() == nil
 	})
 }
 
