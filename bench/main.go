@@ -7,6 +7,10 @@
 //	go run . scale       # many layers, callers, members
 //	go run . report      # all of them, into docs/benchmarks.md
 //
+// One does not measure, but looks for what must never happen:
+//
+//	go run . soak        # a million signatures under faults, cancels and panics: ten minutes
+//
 // Each prints Markdown tables and writes what they are made of to a folder, as
 // JSON. All measure in this run, turret and peers alike, on this machine: ratios
 // carry over to others, absolute figures do not.
@@ -32,6 +36,7 @@ type options struct {
 	short bool
 	out   string
 	only  string // of the scenarios of faults
+	n     int    // signatures of soak, or 0
 }
 
 // A section is what a command has measured.
@@ -40,6 +45,7 @@ type section struct {
 	tables []table.Table
 	data   any               // what goes to name.json
 	plots  map[string][]byte // SVG, by file name
+	failed error             // what is wrong with it, once it was printed
 }
 
 // commands by name. A command that measures prints its progress on stderr.
@@ -49,6 +55,7 @@ var commands = map[string]func(context.Context, options) (*section, error){
 	"sign":      runSign,
 	"overhead":  runOverhead,
 	"scale":     runScale,
+	"soak":      runSoak,
 }
 
 func main() {
@@ -62,7 +69,7 @@ func main() {
 
 func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) error {
 	if len(args) == 0 {
-		return fmt.Errorf("which benchmark? One of faults, handshake, sign, overhead, scale, or report for all")
+		return fmt.Errorf("which benchmark? One of faults, handshake, sign, overhead, scale, or report for all of these; or soak")
 	}
 	name, args := args[0], args[1:]
 	switch name { // what this program runs itself as
@@ -82,6 +89,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 	if name == "faults" {
 		flags.StringVar(&o.only, "only", "", "carry out the `scenario` of this name alone")
 	}
+	if name == "soak" {
+		flags.IntVar(&o.n, "n", 0, "how `many` signatures to ask for, if not a million, or 15,000 with -short")
+	}
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return nil
 	} else if err != nil {
@@ -95,13 +105,13 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 	}
 	command, ok := commands[name]
 	if !ok {
-		return fmt.Errorf("there is no benchmark %q; there are faults, handshake, sign, overhead, scale, and report for all", name)
+		return fmt.Errorf("there is no benchmark %q; there are faults, handshake, sign, overhead, scale, report for all of these, and soak", name)
 	}
 	s, err := command(ctx, o)
 	if err != nil {
 		return err
 	}
-	return s.write(stdout, o.out)
+	return errors.Join(s.write(stdout, o.out), s.failed)
 }
 
 // write prints the tables, and writes the rest to a folder.
