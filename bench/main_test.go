@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,6 +14,8 @@ import (
 
 	"github.com/turretgo/turret/bench/faults"
 	"github.com/turretgo/turret/bench/kmsproc"
+	"github.com/turretgo/turret/bench/soak"
+	"github.com/turretgo/turret/bench/table"
 )
 
 // TestMain is the program itself where a benchmark runs it once more.
@@ -85,6 +89,26 @@ func TestScaleAndOverhead(t *testing.T) {
 	}
 }
 
+func TestSoakPrintsItsVerdict(t *testing.T) {
+	tables, text := short(t, "soak", "-n", "1500")
+	require.NotContains(t, tables, "**no**")
+	var result soak.Result
+	require.NoError(t, json.Unmarshal(text, &result))
+	require.True(t, result.Sound())
+	require.Len(t, result.Stacks, 4)
+}
+
+func TestWhatIsBrokenIsPrintedAndFails(t *testing.T) {
+	commands["broken"] = func(context.Context, options) (*section, error) {
+		return &section{name: "broken", tables: []table.Table{{Head: []string{"shown"}}}, failed: errors.New("not so")}, nil
+	}
+	t.Cleanup(func() { delete(commands, "broken") })
+	var out strings.Builder
+	err := run(t.Context(), []string{"broken", "-out", t.TempDir()}, strings.NewReader(""), &out)
+	require.EqualError(t, err, "not so")
+	require.Contains(t, out.String(), "| shown |")
+}
+
 func TestMistakesAreNamed(t *testing.T) {
 	for _, tc := range []struct {
 		args []string
@@ -93,6 +117,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		{nil, "which benchmark?"},
 		{[]string{"speed"}, `there is no benchmark "speed"`},
 		{[]string{"sign", "extra"}, `"extra" is no flag`},
+		{[]string{"soak", "-n", "-1"}, "-n is -1"},
 		{[]string{"faults", "-only", "rain"}, `there is no scenario "rain"`},
 	} {
 		err := run(t.Context(), tc.args, strings.NewReader(""), &strings.Builder{})
