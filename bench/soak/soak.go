@@ -29,7 +29,8 @@ type Options struct {
 	Phase      time.Duration // after which the faults are others
 }
 
-// Full is the soak of a million.
+// Full is the soak of a million: some ten minutes, of which it keeps one CPU busy
+// about half the time.
 func Full() Options {
 	return Options{Signatures: 1_000_000, Rate: 2000, Callers: 512, Phase: 4 * time.Second}
 }
@@ -39,8 +40,9 @@ func Short() Options {
 	return Options{Signatures: 15_000, Rate: 1250, Callers: 512, Phase: time.Second}
 }
 
-// Slack is how much later than its patience a call may return, more heap there may
-// be at the end, and how long what was cancelled may take to be gone.
+// Slack is how much later than its patience a call may return, and how many bytes
+// more heap there may be at the end. Settling is how long what was cancelled may take
+// to be gone.
 const (
 	slackTime = time.Second // a machine that is busy holds everybody up; who is stuck takes longer
 	slackHeap = 4 << 20

@@ -86,16 +86,6 @@ func TestStacksAreSoundWhateverTheirKMSDoes(t *testing.T) {
 	}
 }
 
-const (
-	once1    = "every call was answered, once"
-	patient  = "within its patience and 1s"
-	noWrong  = "no signature is wrong"
-	notOdd   = "some were signed, and no error or panic is odd"
-	allCalls = "Signer.Stats is what the callers got"
-	noLeak   = "goroutines are as many as before"
-	noHeap   = "the heap is what it was, and 4 MiB at most"
-)
-
 // A spoiler makes something else of how a call ended.
 type spoiler func(gate <-chan struct{}, resp signer.Response, err error) (signer.Response, error)
 
