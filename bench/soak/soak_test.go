@@ -62,6 +62,7 @@ func TestStacksAreSoundWhateverTheirKMSDoes(t *testing.T) {
 	var panics, recovered, panicked int64
 	for _, s := range r.Stacks {
 		require.NotZero(t, s.Calls.Failed, s.Name)
+		require.LessOrEqual(t, s.Calls.Latest, time.Duration(0), "%s: where computing takes no time, nobody waits beyond their patience", s.Name)
 		panics, recovered, panicked = panics+s.Panics, recovered+s.Recovered, panicked+int64(s.Calls.Panicked)
 		for _, k := range s.Keys {
 			m := k.KMS
