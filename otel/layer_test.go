@@ -255,7 +255,7 @@ func TestLateLoserOfAHedgeDoesNoHarm(t *testing.T) {
 			first := calls == 1
 			mu.Unlock()
 			if first {
-				time.Sleep(time.Minute) // whatever ctx says
+				<-time.After(time.Minute) // whatever ctx says
 				turret.Report(ctx, turret.Event{Layer: "driver", Kind: turret.EventBreak})
 				return "", errors.New("late")
 			}

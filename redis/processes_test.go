@@ -36,9 +36,6 @@ import (
 //
 //	go test -v -run TestThreeProcesses ./redis
 func TestThreeProcesses(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes half a minute")
-	}
 	server := newRealRedis(t)
 	srv := kmstest.NewServer()
 	t.Cleanup(srv.Close)

@@ -50,7 +50,7 @@ func conform(t *testing.T, name string, test func(t *testing.T, with maker)) {
 
 // pass lets time pass, and what is due happen.
 func pass(d time.Duration) {
-	time.Sleep(d)
+	<-time.After(d)
 	synctest.Wait()
 }
 

@@ -78,7 +78,7 @@ func newTree(root context.Context) *tree {
 
 func (tr *tree) step(what byte, n int) {
 	if what == 'p' {
-		time.Sleep(time.Duration(n) * time.Second)
+		<-time.After(time.Duration(n) * time.Second)
 		return
 	}
 	i := n % len(tr.ours)
