@@ -1,6 +1,7 @@
 package awskms
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -48,6 +49,9 @@ func guarded(client kms.HTTPClient) guard {
 }
 
 func (g guard) Do(req *http.Request) (*http.Response, error) {
+	if err := inMemory(req); err != nil {
+		return nil, err
+	}
 	resp, err := g.client.Do(req)
 	if resp == nil || resp.Body == nil {
 		return resp, err
@@ -61,6 +65,24 @@ func (g guard) Do(req *http.Request) (*http.Response, error) {
 	}
 	resp.Body = &limitedBody{resp.Body, maxAnswer}
 	return resp, err
+}
+
+// inMemory gives req a body of which net/http knows that it is in memory. The SDK's
+// own is none: net/http then sends the header and the body each in a packet, and
+// gives the connection up if KMS answers before the writer has seen the body's end,
+// as the SDK closes the body under its hands. There is no GetBody, with which the
+// SDK's own client would follow redirects.
+func inMemory(req *http.Request) error {
+	if req.Body == nil || req.ContentLength <= 0 {
+		return nil
+	}
+	body := make([]byte, req.ContentLength)
+	_, err := io.ReadFull(req.Body, body)
+	if err = errors.Join(err, req.Body.Close()); err != nil {
+		return err
+	}
+	req.Body = io.NopCloser(bytes.NewReader(body))
+	return nil
 }
 
 // isPlausible reports whether an answer may be of that date. The SDK takes it for
