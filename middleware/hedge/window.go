@@ -63,5 +63,5 @@ func (w *window) sort() {
 		}
 	}
 	slices.Sort(sorted[:n])
-	w.result.Store(sorted[min(int(w.percentile*float64(n)), n-1)])
+	w.result.Store(sorted[int(math.Ceil(w.percentile*float64(n)))-1]) // the nearest rank
 }
