@@ -50,10 +50,10 @@ func runHandshake(ctx context.Context, o options) (_ *section, err error) {
 	if err := kms.Latency(kmsLatency); err != nil {
 		return nil, err
 	}
-	names := []string{"plain SDK", "step", "sigstore", "turret", signers.Borrowed.Name, inMemorySlow, inMemory}
+	names := []string{"plain SDK", "step", "sigstore", signers.Unlimited.Name, signers.Borrowed.Name, inMemorySlow, inMemory}
 	rounds, load := 6, handshake.Load{Warm: 500 * time.Millisecond, For: 2 * time.Second}
 	if o.short {
-		names = []string{"plain SDK", "turret", inMemorySlow}
+		names = []string{"plain SDK", signers.Unlimited.Name, inMemorySlow}
 		rounds, load.Warm, load.For = 1, 250*time.Millisecond, 500*time.Millisecond
 	}
 	children := make([]*child, len(names))

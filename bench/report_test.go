@@ -40,7 +40,7 @@ func TestASummaryHasALineForEachSigner(t *testing.T) {
 		{Scenario: "flaky", Signer: "turret", Asked: 1000, Soon: 1, P99: 140 * time.Millisecond},
 		{Scenario: "hung outage", Signer: "turret", Asked: 1200, InTime: 0.5, Stuck: 3},
 		{Scenario: "flaky", Signer: "step", Asked: 1000},
-	}, []handshakeRow{{Signer: "turret", Clients: 16, Round: handshake.Round{Rate: 1}}, {Signer: "turret", Clients: 256, Round: handshake.Round{Rate: 900.4}}})
+	}, []handshakeRow{{Signer: "turret, no quota", Clients: 16, Round: handshake.Round{Rate: 1}}, {Signer: "turret, no quota", Clients: 256, Round: handshake.Round{Rate: 900.4}}})
 	require.Regexp(t, `\| turret +\| +100 % \| 140ms \| +0 of 1000 \| +50.0 % \| +3 of 1200 \| +900 \|`, text)
 	require.NotContains(t, text, "step", "what was not measured is not shown")
 }

@@ -54,8 +54,9 @@ func All() []Contender {
 	}
 }
 
-// Borrowed is turret's stack on a client that it did not make.
-var Borrowed = Contender{"turret on the SDK's client", "Defaults, with awskms.New(kms.NewFromConfig(cfg), …)", openBorrowed}
+// Borrowed is turret's stack on a client that it did not make, with a quota that is
+// never reached.
+var Borrowed = Contender{"turret, no quota, SDK's client", "Defaults, with awskms.New(kms.NewFromConfig(cfg), …) and a Rate out of reach", openBorrowed}
 
 // These are for a fair comparison of costs: the plain signer with a look at each
 // signature, and turret's stack with a quota that is never reached, with the look
