@@ -127,11 +127,13 @@ func overheadRows(rounds []map[string]measurement) []overheadRow {
 
 // rank puts turret first and what is written by hand last.
 func rank(contender string) string {
-	switch contender {
-	case "turret":
+	switch {
+	case contender == "turret":
 		return "0"
-	case "by hand":
+	case contender == "by hand":
 		return "2"
+	case strings.HasSuffix(contender, " alone"):
+		return "3"
 	}
 	return "1" + contender
 }

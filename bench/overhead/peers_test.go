@@ -29,6 +29,7 @@ func BenchmarkStackPeers(b *testing.B) {
 		contender{"go-resiliency", resiliencyFour(answer)},
 		contender{"cenkalti/backoff", backoffFour(answer)},
 		contender{"by hand", handFour(answer)},
+		contender{"gobreaker and x/time/rate alone", handTwo(answer)},
 	)
 }
 
@@ -190,4 +191,16 @@ func handBreaker(service call) call {
 
 func handFour(service call) call {
 	return handTimeout(handRetry(handRateLimit(handBreaker(service))))
+}
+
+// handTwo is what the stack of four cannot be faster than: the libraries that count
+// its tokens and its failures.
+func handTwo(service call) call {
+	limiter, guarded := rate.NewLimiter(plenty, plenty), handBreaker(service)
+	return func(ctx context.Context, n int) (int, error) {
+		if !limiter.Allow() {
+			return 0, errors.New("no token")
+		}
+		return guarded(ctx, n)
+	}
 }
