@@ -50,7 +50,7 @@ func All() []Contender {
 		{"step", "go.step.sm/crypto/kms/awskms", openStep},
 		{"sigstore", "github.com/sigstore/sigstore/pkg/signature/kms/aws", openSigstore},
 		{"turret", "Defaults(signer.Defaults{})", openTurret},
-		{"turret hedged", "the same, with a Hedge below the retry", openHedged},
+		{"turret hedged", "the same, with a Hedge around it", openHedged},
 	}
 }
 
