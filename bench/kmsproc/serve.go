@@ -16,7 +16,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
@@ -29,7 +28,7 @@ import (
 func Serve(args []string, stdin io.Reader, stdout io.Writer) error {
 	srv := kmstest.NewServer()
 	defer srv.Close()
-	k := KMS{Endpoint: srv.Endpoint(), KeyID: srv.CreateKey(types.KeySpecEccNistP256)}
+	k := KMS{KeyID: srv.CreateKey(types.KeySpecEccNistP256)}
 	if len(args) > 0 && args[0] == "tls" {
 		dir, err := os.MkdirTemp("", "turret-bench-")
 		if err != nil {
@@ -37,12 +36,14 @@ func Serve(args []string, stdin io.Reader, stdout io.Writer) error {
 		}
 		defer os.RemoveAll(dir)
 		k.CAFile = filepath.Join(dir, "ca.pem")
-		front, err := secure(strings.TrimPrefix(k.Endpoint, "http://"), k.CAFile)
+		ln, err := listenTLS(k.CAFile)
 		if err != nil {
 			return err
 		}
-		defer front.Close()
-		k.Endpoint = "https://" + front.Addr().String()
+		srv.AddListener(ln)
+		k.Endpoint = "https://" + ln.Addr().String()
+	} else {
+		k.Endpoint = srv.Endpoint()
 	}
 	control, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -84,9 +85,8 @@ func controls(srv *kmstest.Server) http.Handler {
 	return mux
 }
 
-// secure listens with TLS in front of the server at address, a connection there for
-// each connection here, and writes the certificate to trust to caFile.
-func secure(address, caFile string) (net.Listener, error) {
+// listenTLS writes the certificate to trust to caFile.
+func listenTLS(caFile string) (net.Listener, error) {
 	cert, err := certificate()
 	if err != nil {
 		return nil, err
@@ -96,38 +96,7 @@ func secure(address, caFile string) (net.Listener, error) {
 		return nil, err
 	}
 	// Like AWS's own endpoint for KMS it speaks HTTP/1.1 only.
-	front, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"http/1.1"}})
-	if err != nil {
-		return nil, err
-	}
-	go func() {
-		for {
-			conn, err := front.Accept()
-			if err != nil {
-				return
-			}
-			go relay(conn.(*tls.Conn), address)
-		}
-	}()
-	return front, nil
-}
-
-// relay carries bytes between a connection and the server, until either ends.
-func relay(conn *tls.Conn, address string) {
-	defer conn.Close()
-	if conn.Handshake() != nil {
-		return
-	}
-	back, err := net.Dial("tcp", address)
-	if err != nil {
-		return
-	}
-	defer back.Close()
-	go func() {
-		_, _ = io.Copy(back, conn)
-		back.Close()
-	}()
-	_, _ = io.Copy(conn, back)
+	return tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"http/1.1"}})
 }
 
 func certificate() (tls.Certificate, error) {

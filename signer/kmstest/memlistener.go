@@ -2,6 +2,7 @@ package kmstest
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"sync"
 	"syscall"
@@ -59,7 +60,11 @@ type connKey struct{}
 // abortive makes the connection of a request end, when it is closed, with a
 // reset instead of an orderly close.
 func abortive(ctx context.Context) {
-	if conn, ok := ctx.Value(connKey{}).(interface{ SetLinger(sec int) error }); ok {
+	conn := ctx.Value(connKey{})
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	if conn, ok := conn.(interface{ SetLinger(sec int) error }); ok {
 		conn.SetLinger(0)
 	}
 }

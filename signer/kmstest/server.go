@@ -124,6 +124,14 @@ func (s *Server) Endpoint() string {
 	return s.endpoint
 }
 
+// AddListener has the server answer on ln as well, until Close, which closes ln: on
+// one of TLS, say, or on a Unix socket. It returns at once.
+func (s *Server) AddListener(ln net.Listener) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.start(ln)
+}
+
 // Client makes a client of this server that reaches it through memory. It has
 // credentials that are good for nothing, connections of its own, and otherwise
 // the SDK's defaults, of which the retries matter most: it makes three attempts, so

@@ -2,7 +2,10 @@ package kmstest_test
 
 import (
 	"context"
+	"crypto/tls"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
 	"github.com/turretgo/turret/signer/kmstest"
@@ -151,6 +155,41 @@ func TestClosed(t *testing.T) {
 	assert.ErrorContains(t, err, "connection refused", "a replica made after Close")
 	_, err = http.Get(late.Endpoint())
 	assert.ErrorContains(t, err, "refused")
+}
+
+func TestAListenerOfTLS(t *testing.T) {
+	// httptest knows how to make a certificate, and a client that trusts it.
+	front := httptest.NewUnstartedServer(nil)
+	front.StartTLS()
+	front.Close()
+	ln, err := tls.Listen("tcp", "127.0.0.1:0", front.TLS)
+	require.NoError(t, err)
+	srv := newServer(t)
+	srv.AddListener(ln)
+	client := kms.New(kms.Options{
+		Region:       srv.Region(),
+		Credentials:  credentials.NewStaticCredentialsProvider("id", "secret", ""),
+		BaseEndpoint: aws.String("https://" + ln.Addr().String()),
+		HTTPClient:   front.Client(),
+	})
+	id := srv.CreateKey(types.KeySpecEccNistP256)
+	_, err = signWith(t.Context(), client, id)
+	require.NoError(t, err)
+	require.Equal(t, 1, srv.Stats().Connections)
+
+	srv.Inject(kmstest.Faults{Reset: 1})
+	_, err = signWith(t.Context(), client, id)
+	require.ErrorContains(t, err, "request send failed")
+	require.Equal(t, 1, srv.Stats().Op("Sign").Reset)
+
+	srv.Close()
+	_, err = signWith(t.Context(), client, id)
+	require.ErrorContains(t, err, "refused")
+	late, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	srv.AddListener(late)
+	_, err = late.Accept()
+	require.ErrorIs(t, err, net.ErrClosed)
 }
 
 // A client made from the options of another keeps its connections in memory.
