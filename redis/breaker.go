@@ -76,7 +76,7 @@ func newBreaker(o BreakerOptions, r register) *Breaker {
 		register: r,
 		redis:    newCaller(o.Timeout),
 		wake:     make(chan struct{}, 1),
-		follower: follower{settings: o.shared(), id: fmt.Sprintf("%016x", rand.Uint64())},
+		follower: follower{settings: o.shared(), id: fmt.Sprintf("%0*x", idSize, rand.Uint64())},
 	}
 	s := o.Settings
 	s.OnStateChange = func(name string, from, to gobreaker.State) {

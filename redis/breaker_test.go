@@ -633,6 +633,23 @@ func TestNonsenseInRedisIsSaidAndReplaced(t *testing.T) {
 				r.State, r.Prober, r.Until = gobreaker.StateHalfOpen, "x", time.Now().AddDate(1, 0, 0)
 			}), "probes till"
 		},
+		"probes from the year 0": func() (string, string) {
+			return `{"state":1,"buckets":[{}],"since":"0000-01-01T00:00:00+23:59"}`, "-0001-12-31" // which JSON has not
+		},
+		"probes from next year": func() (string, string) {
+			return good(func(r *record) {
+				r.State, r.Since = gobreaker.StateHalfOpen, time.Now().AddDate(1, 0, 0)
+			}), "probes begins in the future"
+		},
+		"half-open till": func() (string, string) {
+			return good(func(r *record) { r.State, r.Expiry = gobreaker.StateHalfOpen, time.Now() }), "half-open till"
+		},
+		"old buckets": func() (string, string) {
+			return good(func(r *record) { r.Age = math.MaxUint64 }), "buckets of the age 18446744073709551615"
+		},
+		"a long name": func() (string, string) {
+			return good(func(r *record) { r.Prober = strings.Repeat("x", 1<<16) }), "65536 bytes"
+		},
 	}
 	for name, value := range values {
 		t.Run(name, func(t *testing.T) {
@@ -878,4 +895,39 @@ func TestValidateRefusesABreakerThatCannotWork(t *testing.T) {
 		})
 	}
 	assert.PanicsWithValue(t, "fleet: ShareBreaker of a nil Breaker; make one with fleet.NewBreaker", func() { ShareBreaker[string, string](nil) })
+}
+
+func TestABreakerThatOpensForEverIsShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var kms, well backend
+		s := newShelf()
+		o := BreakerOptions{Settings: gobreaker.Settings{Name: "kms", Timeout: math.MaxInt64}}
+		one, other := newReplica(t, o, s, &kms), newReplica(t, o, s, &well)
+		kms.down.Store(true)
+		defer busy([]replica{one, other})()
+		pass(time.Second)
+		for _, r := range []replica{one, other} {
+			require.NoError(t, r.Err())
+			assert.Equal(t, gobreaker.StateOpen, r.State())
+			r.call(t, breaker.ErrOpen)
+		}
+		assert.LessOrEqual(t, kms.calls.Load(), int64(7), "nobody probes")
+	})
+}
+
+// Gobreaker counts generations from 1, but a hostile Redis may say what it likes.
+func TestAStateOfGenerationZeroIsFollowed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var kms backend
+		s := newShelf()
+		s.value = strings.Replace(openState, `"generation":1`, `"generation":0`, 1)
+		r := newReplica(t, BreakerOptions{Settings: sixInARow}, s, &kms)
+		stop := busy([]replica{r})
+		pass(time.Second)
+		require.Equal(t, gobreaker.StateOpen, r.State())
+		s.set(func(s *shelf) { s.value = closedState })
+		pass(time.Second)
+		assert.Equal(t, gobreaker.StateClosed, r.State())
+		stop()
+	})
 }

@@ -70,29 +70,64 @@ func decode(data string, ahead time.Duration) (r record, err error) {
 	return r, nil
 }
 
+// idSize is the length of a replica's name.
+const idSize = 16
+
 // skew is by how much clocks may differ, and answers be late.
 const skew = time.Second
 
 // check returns what is wrong with r, so that gobreaker is not given what it
 // would not have written.
 func (r *record) check(s gobreaker.Settings, buckets int, now time.Time) error {
-	switch {
-	case r.empty:
+	if r.empty {
 		return nil
+	}
+	late := now.Add(skew)
+	for _, t := range []time.Time{r.Start, r.Expiry, r.Since, r.Until} {
+		if !t.IsZero() && t.Year() < 1970 {
+			return fmt.Errorf("something is of %v", t)
+		}
+	}
+	switch {
 	case r.State < gobreaker.StateClosed || r.State > gobreaker.StateOpen:
 		return fmt.Errorf("state %d", r.State)
 	case len(r.Buckets) != buckets:
 		return fmt.Errorf("%d buckets, not %d", len(r.Buckets), buckets)
-	case r.Start.After(now.Add(skew)):
+	case len(r.Prober) > idSize:
+		return fmt.Errorf("the name of who probes has %d bytes", len(r.Prober))
+	case r.Start.After(late):
 		return errors.New("it begins in the future")
-	case r.State == gobreaker.StateOpen && (r.Expiry.IsZero() || r.Expiry.After(now.Add(s.Timeout+skew))):
-		return fmt.Errorf("open till %v", r.Expiry)
-	case r.State == gobreaker.StateClosed && r.Expiry.After(now.Add(s.Interval+skew)):
-		return fmt.Errorf("counts till %v", r.Expiry)
-	case r.Until.After(now.Add(lease + skew)):
+	case r.Since.After(late):
+		return errors.New("who probes begins in the future")
+	case r.Until.After(late.Add(lease)):
 		return fmt.Errorf("probes till %v", r.Until)
+	case r.Age > r.oldest(s, late):
+		return fmt.Errorf("buckets of the age %d", r.Age)
+	}
+	switch r.State {
+	case gobreaker.StateOpen:
+		if r.Expiry.IsZero() || r.Expiry.After(late.Add(s.Timeout)) {
+			return fmt.Errorf("open till %v", r.Expiry)
+		}
+	case gobreaker.StateHalfOpen:
+		if !r.Expiry.IsZero() {
+			return fmt.Errorf("half-open till %v", r.Expiry)
+		}
+	case gobreaker.StateClosed:
+		if fixed := s.Interval > 0 && buckets == 1; r.Expiry.IsZero() == fixed || r.Expiry.After(late.Add(s.Interval)) {
+			return fmt.Errorf("counts till %v", r.Expiry)
+		}
 	}
 	return nil
+}
+
+// oldest returns how many times r's buckets may have moved on by now: only those of
+// a closed breaker's rolling window do.
+func (r *record) oldest(s gobreaker.Settings, now time.Time) uint64 {
+	if r.State != gobreaker.StateClosed || len(r.Buckets) == 1 {
+		return 0
+	}
+	return uint64(max(0, now.Sub(r.Start)/s.BucketPeriod))
 }
 
 // replay has the fleet's breaker count results. A batch is one call to gobreaker's

@@ -65,5 +65,9 @@ func (r keyRegister) swap(ctx context.Context, old, next string) (reading, error
 	if err := errors.Join(err, err2); err != nil {
 		return reading{}, fmt.Errorf("fleet: Redis answered nonsense for a time: %s", quote(err))
 	}
-	return reading{reply[0], reply[3] == "1", time.Unix(seconds, micros*1000)}, nil
+	at := time.Unix(seconds, micros*1000)
+	if seconds < 0 || micros < 0 || micros >= 1e6 || at.UTC().Year() > 9999 {
+		return reading{}, fmt.Errorf("fleet: Redis answered nonsense for a time: %d seconds and %d microseconds since 1970", seconds, micros)
+	}
+	return reading{reply[0], reply[3] == "1", at}, nil
 }

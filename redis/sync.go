@@ -40,7 +40,7 @@ type follower struct {
 	knows    bool          // that there is one
 	nonsense error         // what was wrong with the last thing that Redis had
 	ahead    time.Duration // Redis's clock, of this one
-	imposed  uint64        // the generation that made the local breaker open, or 0
+	imposed  *uint64       // the generation that made the local breaker open, or nil
 	probing  bool          // for the fleet
 	leads    bool          // since the last exchange
 	asked    time.Time
@@ -90,7 +90,7 @@ func (b *Breaker) pause() time.Duration {
 
 // due reports whether there is a reason to ask Redis.
 func (b *Breaker) due() bool {
-	amiss := b.imposed != 0 || b.known.Counts.ConsecutiveFailures > 0 || b.local.State() != gobreaker.StateClosed
+	amiss := b.imposed != nil || b.known.Counts.ConsecutiveFailures > 0 || b.local.State() != gobreaker.StateClosed
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return amiss || b.lost != nil || b.failed || len(b.results) >= fewResults || time.Since(b.asked) >= quiet
@@ -291,10 +291,10 @@ func (b *Breaker) follow(r record) {
 	state := b.local.State()
 	switch r.State {
 	case gobreaker.StateClosed:
-		if b.imposed != 0 && state != gobreaker.StateClosed {
+		if b.imposed != nil && state != gobreaker.StateClosed {
 			b.local.Reset()
 		}
-		b.imposed, b.probing = 0, false
+		b.imposed, b.probing = nil, false
 	case gobreaker.StateHalfOpen:
 		if r.Prober != b.id {
 			b.impose(r, grace)
@@ -303,8 +303,8 @@ func (b *Breaker) follow(r record) {
 			b.probing = true
 		}
 	case gobreaker.StateOpen:
-		if b.imposed != r.Generation || state != gobreaker.StateOpen {
-			b.impose(r, time.Until(r.Expiry)+grace)
+		if b.imposed == nil || *b.imposed != r.Generation || state != gobreaker.StateOpen {
+			b.impose(r, time.Until(r.Expiry.Add(grace)))
 		}
 	}
 	select {
@@ -315,6 +315,6 @@ func (b *Breaker) follow(r record) {
 
 // impose opens the local breaker for d, or has it probe.
 func (b *Breaker) impose(r record, d time.Duration) {
-	b.imposed, b.probing = r.Generation, false
+	b.imposed, b.probing = &r.Generation, false
 	b.local.Open(d, "failures in the fleet")
 }
