@@ -22,7 +22,7 @@ import (
 )
 
 // bothRefuse checks that neither library takes the token.
-func bothRefuse(t *testing.T, v *verifier, token, why string) {
+func bothRefuse(t testing.TB, v *verifier, token, why string) {
 	t.Helper()
 	_, err := v.byGoJose(token)
 	require.Error(t, err, "go-jose: %s", why)
@@ -30,7 +30,7 @@ func bothRefuse(t *testing.T, v *verifier, token, why string) {
 	require.Error(t, err, "golang-jwt: %s", why)
 }
 
-func bothAccept(t *testing.T, v *verifier, token string) {
+func bothAccept(t testing.TB, v *verifier, token string) {
 	t.Helper()
 	_, err := v.byGoJose(token)
 	require.NoError(t, err)
