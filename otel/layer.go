@@ -57,11 +57,7 @@ func (s *caller[Req, Resp]) Call(ctx context.Context, req Req) (resp Resp, err e
 	ctx, m := s.t.calls.begin(ctx, "")
 	returned := false
 	defer func() {
-		var attrs []attribute.KeyValue
-		if m.span.IsRecording() {
-			attrs = describe(s.t, req, resp, err)
-		}
-		m.end(ctx, ended(ctx, returned, err), attrs)
+		m.end(ctx, ended(ctx, returned, err), func() []attribute.KeyValue { return describe(s.t, req, resp, err) })
 	}()
 	resp, err = s.next.Call(s.t.observe(ctx, m.span), req)
 	returned = true
@@ -98,13 +94,11 @@ func (s *attempter[Req, Resp]) Call(ctx context.Context, req Req) (resp Resp, er
 	ctx, m := s.t.attempts.begin(ctx, replica)
 	returned := false
 	defer func() {
-		var attrs []attribute.KeyValue
-		if m.span.IsRecording() {
-			attrs = describe(s.t, req, resp, err)
+		m.end(ctx, ended(ctx, returned, err), func() []attribute.KeyValue {
+			attrs := describe(s.t, req, resp, err)
 			attrs = append(attrs, keyAttempt.Int(turret.Attempt(ctx)))
-			attrs = addText(attrs, keyReplica, replica)
-		}
-		m.end(ctx, ended(ctx, returned, err), attrs)
+			return addText(attrs, keyReplica, replica)
+		})
 	}()
 	resp, err = s.next.Call(ctx, req)
 	returned = true

@@ -314,6 +314,27 @@ func TestErrorTextIsToldWhereAsked(t *testing.T) {
 	}
 }
 
+func TestAnErrorTextThatPanicsEndsTheSpansAndComesUp(t *testing.T) {
+	b := newBackend(t)
+	o := b.options("web")
+	o.ErrorText = func(err error) string { panic(err.Error()) }
+	svc := stack(o, func(context.Context, string) (string, error) {
+		return "", turret.WithClass(errors.New("my secret"), turret.Throttled)
+	})
+	require.PanicsWithValue(t, "my secret", func() { _, _ = svc.Call(t.Context(), "") })
+	require.NotContains(t, b.exported(), "my secret")
+	attempts, calls := b.named("turret.attempt"), b.named("turret.call")
+	require.Len(t, attempts, 1)
+	require.Equal(t, "throttled", attr(attempts[0], "turret.outcome"))
+	require.Len(t, calls, 1)
+	require.Equal(t, "panic", attr(calls[0], "turret.outcome"))
+	points := b.points()
+	require.Zero(t, sum(points, "turret.active_attempts"))
+	require.Zero(t, sum(points, "turret.active_calls"))
+	require.Equal(t, 1.0, sum(points, "turret.attempt.duration", "turret.outcome=throttled"))
+	require.Equal(t, 1.0, sum(points, "turret.call.duration", "turret.outcome=panic"))
+}
+
 func TestTextsThatAreNotUTF8AreMended(t *testing.T) {
 	b := newBackend(t)
 	svc := stack(b.options("web"), func(ctx context.Context, _ string) (string, error) {

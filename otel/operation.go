@@ -70,17 +70,24 @@ func (op *operation) begin(ctx context.Context, replica string) (context.Context
 }
 
 // end takes the context that begin returned, so that measurements can be traced,
-// and what the span is to have besides.
-func (m *measured) end(ctx context.Context, o outcome, attrs []attribute.KeyValue) {
+// and what returns the attributes that a recorded span is to have besides. If that
+// panics, as ErrorText may, the span ends all the same, and has the outcome.
+func (m *measured) end(ctx context.Context, o outcome, describe func() []attribute.KeyValue) {
 	m.op.active.Add(ctx, -1, m.series.active...)
 	m.op.duration.Record(ctx, time.Since(m.began).Seconds(), m.series.ended[o]...)
-	if m.span.IsRecording() {
-		m.span.SetAttributes(o.addTo(attrs)...)
-		if isFailure(o) {
-			m.span.SetStatus(codes.Error, o.String())
-		}
+	if !m.span.IsRecording() {
+		m.span.End()
+		return
 	}
-	m.span.End()
+	if isFailure(o) {
+		m.span.SetStatus(codes.Error, o.String())
+	}
+	var attrs []attribute.KeyValue
+	defer func() { // not End itself, which would tell of the panic's value
+		m.span.SetAttributes(o.addTo(attrs)...)
+		m.span.End()
+	}()
+	attrs = describe()
 }
 
 // isFailure tells what a span is marked for. A caller's going away is not one:

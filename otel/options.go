@@ -28,7 +28,8 @@ type Options struct {
 	// ErrorText, if set, returns what spans and their events tell of an error
 	// beside its class, as the attribute error.message. Texts of errors quote
 	// requests at times: where the service's errors are known to quote nothing
-	// secret, error.Error tells all. Metrics never have it.
+	// secret, error.Error tells all. Metrics never have it. A panic of it comes up
+	// in the call, as those of hooks do, and ends the call's span.
 	ErrorText func(err error) string
 }
 
