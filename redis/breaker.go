@@ -24,6 +24,7 @@ type Breaker struct {
 	local    *breaker.Breaker
 	register register
 	redis    caller
+	changes  changes
 	wake     chan struct{} // holds an item when the local breaker has changed
 	used     atomic.Bool   // since the syncer looked
 
@@ -75,6 +76,7 @@ func newBreaker(o BreakerOptions, r register) *Breaker {
 		o:        o,
 		register: r,
 		redis:    newCaller(o.Timeout),
+		changes:  changes{notify: o.Settings.OnStateChange},
 		wake:     make(chan struct{}, 1),
 		follower: follower{settings: o.shared(), id: fmt.Sprintf("%0*x", idSize, rand.Uint64())},
 	}
@@ -84,8 +86,8 @@ func newBreaker(o BreakerOptions, r register) *Breaker {
 		case b.wake <- struct{}{}:
 		default:
 		}
-		if o.Settings.OnStateChange != nil {
-			o.Settings.OnStateChange(name, from, to)
+		if b.changes.notify != nil {
+			b.changes.tell(change{name, from, to}, b.following.Load())
 		}
 	}
 	b.local = breaker.NewObserved(s, b.count)
@@ -111,7 +113,8 @@ func (b *Breaker) Err() error {
 func (b *Breaker) String() string { return fmt.Sprintf("%v, fleet %q", b.local, b.o.Key) }
 
 // Close ends the Breaker's use of Redis, and its goroutine. Calls go on, with
-// this replica's own breaker. It returns nil.
+// this replica's own breaker. It does not wait for OnStateChange, which may call
+// it. It returns nil.
 func (b *Breaker) Close() error {
 	b.mu.Lock()
 	b.closed, b.results = true, nil

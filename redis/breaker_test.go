@@ -806,30 +806,110 @@ func TestReadyAloneKeepsABreakerInStep(t *testing.T) {
 	})
 }
 
+// follows returns a replica with an OnStateChange, which calls all the while, of a
+// fleet whose other replica has just found what opens the breaker.
+func follows(t *testing.T, s *shelf, onStateChange func(name string, from, to gobreaker.State)) replica {
+	var kms, well backend
+	o := BreakerOptions{Settings: sixInARow}
+	one := newReplica(t, o, s, &kms)
+	o.Settings.OnStateChange = onStateChange
+	other := newReplica(t, o, s, &well)
+	t.Cleanup(busy([]replica{other}))
+	kms.down.Store(true)
+	pass(time.Second)
+	for range 6 {
+		one.call(t, errDown)
+	}
+	return other
+}
+
 func TestStateChangesOfTheFleetReachOnStateChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var kms, well backend
 		var mu sync.Mutex
 		var told []string
-		s := newShelf()
-		o := BreakerOptions{Settings: sixInARow}
-		one := newReplica(t, o, s, &kms)
-		o.Settings.OnStateChange = func(name string, from, to gobreaker.State) {
+		follows(t, newShelf(), func(name string, from, to gobreaker.State) {
 			mu.Lock()
 			defer mu.Unlock()
 			told = append(told, fmt.Sprintf("%s: %v to %v", name, from, to))
-		}
-		other := newReplica(t, o, s, &well)
-		kms.down.Store(true)
-		defer busy([]replica{other})()
-		pass(time.Second)
-		for range 6 {
-			one.call(t, errDown)
-		}
+		})
 		pass(sixInARow.Timeout + time.Second)
 		mu.Lock()
 		defer mu.Unlock()
 		assert.Equal(t, []string{"kms: closed to open", "kms: open to half-open", "kms: half-open to closed"}, told)
+	})
+}
+
+func TestASlowOnStateChangeHoldsUpNoNews(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShelf()
+		told := make(chan string) // which nobody reads yet
+		r := follows(t, s, func(_ string, from, to gobreaker.State) { told <- fmt.Sprintf("%v to %v", from, to) })
+		pass(news)
+		require.Equal(t, gobreaker.StateOpen, r.State())
+		asked := s.asked()
+		pass(sixInARow.Timeout + time.Second)
+		assert.Equal(t, gobreaker.StateClosed, r.State())
+		assert.Equal(t, gobreaker.StateClosed, s.record(t).State)
+		assert.Greater(t, s.asked(), asked+10)
+		for _, change := range []string{"closed to open", "open to half-open", "half-open to closed"} {
+			assert.Equal(t, change, <-told)
+		}
+	})
+}
+
+func TestOnStateChangeMayCloseTheBreaker(t *testing.T) {
+	for _, found := range []string{"by the fleet", "by a call"} {
+		t.Run(found, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var kms, well backend
+				s := newShelf()
+				var one, other replica
+				closed := make(chan struct{})
+				o := BreakerOptions{Settings: sixInARow}
+				one = newReplica(t, o, s, &kms)
+				o.Settings.OnStateChange = func(string, gobreaker.State, gobreaker.State) {
+					assert.NoError(t, other.Close())
+					close(closed)
+				}
+				other = newReplica(t, o, s, &well)
+				other.call(t, nil)
+				failing := one
+				if found == "by a call" {
+					failing = other
+				}
+				kms.down.Store(true)
+				well.down.Store(found == "by a call")
+				for range 6 {
+					failing.call(t, errDown)
+				}
+				<-closed
+				assert.ErrorIs(t, other.Err(), errBreakerClosed)
+			})
+		})
+	}
+}
+
+func TestAfterAnOnStateChangeThatPanicsTheNextIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var kms backend
+		told := 0
+		o := BreakerOptions{Settings: sixInARow}
+		o.Settings.OnStateChange = func(string, gobreaker.State, gobreaker.State) {
+			if told++; told == 1 {
+				panic("hook")
+			}
+		}
+		r := newReplica(t, o, newShelf(), &kms)
+		kms.down.Store(true)
+		for range 5 {
+			r.call(t, errDown)
+		}
+		require.PanicsWithValue(t, "hook", func() { r.call(t, errDown) })
+		kms.down.Store(false)
+		<-time.After(sixInARow.Timeout + 2*time.Second)
+		r.call(t, nil)
+		pass(news)
+		assert.Equal(t, 3, told)
 	})
 }
 

@@ -25,8 +25,9 @@ type BreakerOptions struct {
 	// Settings are as in package breaker. ReadyToTrip judges this replica's
 	// results and, apart from them, the fleet's; either opens. OnStateChange
 	// hears of what this replica's calls find, whoever brought it about. What
-	// the fleet brought about it hears from the goroutine that asks Redis, as
-	// OnFallback does, and with the same conditions.
+	// the fleet brought about it hears from a goroutine of its own, one change
+	// at a time and in order, so that it holds up no news, and may call Close;
+	// a panic of it there ends the program.
 	Settings gobreaker.Settings
 
 	// Timeout is how long an answer of Redis may take. Zero is 50 ms.

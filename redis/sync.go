@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
@@ -34,17 +35,18 @@ var errBreakerClosed = errors.New("fleet: the Breaker is closed")
 
 // follower is what the syncer knows.
 type follower struct {
-	settings gobreaker.Settings // the fleet's
-	id       string
-	known    record        // the fleet's state
-	knows    bool          // that there is one
-	nonsense error         // what was wrong with the last thing that Redis had
-	ahead    time.Duration // Redis's clock, of this one
-	imposed  *uint64       // the generation that made the local breaker open, or nil
-	probing  bool          // for the fleet
-	leads    bool          // since the last exchange
-	asked    time.Time
-	lastUse  time.Time
+	settings  gobreaker.Settings // the fleet's
+	id        string
+	known     record        // the fleet's state
+	knows     bool          // that there is one
+	nonsense  error         // what was wrong with the last thing that Redis had
+	ahead     time.Duration // Redis's clock, of this one
+	imposed   *uint64       // the generation that made the local breaker open, or nil
+	probing   bool          // for the fleet
+	leads     bool          // since the last exchange
+	following atomic.Bool   // changes of the local breaker are the fleet's
+	asked     time.Time
+	lastUse   time.Time
 }
 
 // sync keeps the local breaker and the fleet's in step, while there are calls.
@@ -287,6 +289,8 @@ func (b *Breaker) lead(r *record, now time.Time) bool {
 
 // follow has the local breaker do as the fleet's.
 func (b *Breaker) follow(r record) {
+	b.following.Store(true)
+	defer b.following.Store(false)
 	b.known, b.knows = r, true
 	state := b.local.State()
 	switch r.State {
