@@ -30,7 +30,17 @@ import (
 //	reconnect.Options{OnBroken: hooks.Broken}
 //
 // As the layer, it writes no request, and of an error its class alone, unless
-// ErrorText is set. The zero Hooks are ready to use, by any number of layers.
+// ErrorText is set. The zero Hooks are ready to use, by any number of layers. They
+// must not be copied after that.
+//
+// An outage is not to drown the log that is to explain it: of what calls bring
+// about, such as retries and refusals, PerSecond records of a kind are written a
+// second, and when that is over, one of how many more there were:
+//
+//	level=WARN msg="records left out" layer=web of="rate limit: call refused" records=4990
+//
+// That one is logged from a goroutine of its own. Of changes of a state, such as a
+// breaker's or a replica's, none is left out.
 type Hooks struct {
 	// Logger gets the records. Nil is slog.Default(), as it is at each event.
 	Logger *slog.Logger
@@ -50,27 +60,35 @@ type Hooks struct {
 	// worth a record. 0 means that refusals alone are.
 	Slow time.Duration
 
+	// PerSecond is how many records of a kind, which is to say with the same
+	// message, are written a second. 0 means 10, and less than 0 all.
+	PerSecond int
+
 	// ErrorText, if set, returns what a record tells of an error beside its class.
 	ErrorText func(err error) string
+
+	allowance allowance
 }
 
+const defaultPerSecond = 10
+
 // Retry is a retry.Options.OnRetry.
-func (h Hooks) Retry(ctx context.Context, e retry.Event) {
-	h.trouble(ctx, "retry", e.Err, slog.Int("attempt", e.Attempt), slog.String("class", e.Class.String()), slog.Duration("delay", e.Delay))
+func (h *Hooks) Retry(ctx context.Context, e retry.Event) {
+	h.sample(ctx, h.trouble(), "retry", e.Err, slog.Int("attempt", e.Attempt), slog.String("class", e.Class.String()), slog.Duration("delay", e.Delay))
 }
 
 // Hedge is a hedge.Options.OnHedge.
-func (h Hooks) Hedge(ctx context.Context, e hedge.Event) {
-	h.relief(ctx, "hedge sent", slog.Int("hedge", e.Hedge), slog.Duration("after", e.After))
+func (h *Hooks) Hedge(ctx context.Context, e hedge.Event) {
+	h.sample(ctx, h.relief(), "hedge sent", nil, slog.Int("hedge", e.Hedge), slog.Duration("after", e.After))
 }
 
 // HedgeWon is a hedge.Options.OnWin.
-func (h Hooks) HedgeWon(ctx context.Context, e hedge.Event) {
-	h.relief(ctx, "hedge won", slog.Int("hedge", e.Hedge), slog.Duration("after", e.After))
+func (h *Hooks) HedgeWon(ctx context.Context, e hedge.Event) {
+	h.sample(ctx, h.relief(), "hedge won", nil, slog.Int("hedge", e.Hedge), slog.Duration("after", e.After))
 }
 
 // RateLimit is a ratelimit.Options.OnWait.
-func (h Hooks) RateLimit(ctx context.Context, w ratelimit.Wait) {
+func (h *Hooks) RateLimit(ctx context.Context, w ratelimit.Wait) {
 	what := "rate limit"
 	if w.Err != nil && !errors.Is(w.Err, ratelimit.ErrLimited) {
 		what = "below the rate limit" // such as by a breaker, which it asks first
@@ -79,75 +97,89 @@ func (h Hooks) RateLimit(ctx context.Context, w ratelimit.Wait) {
 }
 
 // Concurrency is a concurrency.Options.OnWait.
-func (h Hooks) Concurrency(ctx context.Context, w concurrency.Wait) {
+func (h *Hooks) Concurrency(ctx context.Context, w concurrency.Wait) {
 	h.wait(ctx, "concurrency", w.Waited, w.Err)
 }
 
-func (h Hooks) wait(ctx context.Context, what string, waited time.Duration, err error) {
+func (h *Hooks) wait(ctx context.Context, what string, waited time.Duration, err error) {
 	switch {
 	case err != nil && turret.Outcome(ctx, err) == turret.Canceled:
 	case err != nil:
-		h.trouble(ctx, what+": call refused", err, slog.Duration("waited", waited), slog.String("class", turret.Outcome(ctx, err).String()))
+		h.sample(ctx, h.trouble(), what+": call refused", err, slog.Duration("waited", waited), slog.String("class", turret.Outcome(ctx, err).String()))
 	case h.Slow > 0 && waited >= h.Slow:
-		h.trouble(ctx, what+": call waited", nil, slog.Duration("waited", waited))
+		h.sample(ctx, h.trouble(), what+": call waited", nil, slog.Duration("waited", waited))
 	}
 }
 
 // Breaker is the OnStateChange of a breaker's settings.
-func (h Hooks) Breaker(name string, from, to gobreaker.State) {
+func (h *Hooks) Breaker(name string, from, to gobreaker.State) {
 	attrs := []slog.Attr{slog.String("breaker", name), slog.String("from", from.String()), slog.String("to", to.String())}
 	if to == gobreaker.StateOpen {
-		h.trouble(context.Background(), "breaker opened", nil, attrs...)
+		h.log(context.Background(), h.trouble(), "breaker opened", nil, attrs...)
 		return
 	}
-	h.relief(context.Background(), "breaker changed", attrs...)
+	h.log(context.Background(), h.relief(), "breaker changed", nil, attrs...)
 }
 
 // Failover is a failover.Options.OnFailover.
-func (h Hooks) Failover(ctx context.Context, e failover.Event) {
-	h.trouble(ctx, "failover", e.Err, slog.String("from", e.From), slog.String("to", e.To), slog.String("class", e.Class.String()))
+func (h *Hooks) Failover(ctx context.Context, e failover.Event) {
+	h.sample(ctx, h.trouble(), "failover", e.Err, slog.String("from", e.From), slog.String("to", e.To), slog.String("class", e.Class.String()))
 }
 
 // Replica is a failover.Options.OnChange.
-func (h Hooks) Replica(c failover.Change) {
+func (h *Hooks) Replica(c failover.Change) {
 	if c.Away {
-		h.trouble(context.Background(), "replica is away", c.Err, slog.String("replica", c.Name))
+		h.log(context.Background(), h.trouble(), "replica is away", c.Err, slog.String("replica", c.Name))
 		return
 	}
-	h.relief(context.Background(), "replica is back", slog.String("replica", c.Name))
+	h.log(context.Background(), h.relief(), "replica is back", nil, slog.String("replica", c.Name))
 }
 
 // Member is a balance.Options.OnChange.
-func (h Hooks) Member(e balance.Event) {
+func (h *Hooks) Member(e balance.Event) {
 	if e.Out > 0 {
-		h.trouble(context.Background(), "member on probation", e.Err, slog.String("member", e.Name), slog.Duration("for", e.Out))
+		h.log(context.Background(), h.trouble(), "member on probation", e.Err, slog.String("member", e.Name), slog.Duration("for", e.Out))
 		return
 	}
-	h.relief(context.Background(), "member is back", slog.String("member", e.Name))
+	h.log(context.Background(), h.relief(), "member is back", nil, slog.String("member", e.Name))
 }
 
 // Broken is a reconnect.Options.OnBroken.
-func (h Hooks) Broken(ctx context.Context, err error) {
-	h.trouble(ctx, "connection broken", err, slog.String("class", turret.Outcome(ctx, err).String()))
+func (h *Hooks) Broken(ctx context.Context, err error) {
+	h.sample(ctx, h.trouble(), "connection broken", err, slog.String("class", turret.Outcome(ctx, err).String()))
 }
 
-func (h Hooks) trouble(ctx context.Context, text string, err error, attrs ...slog.Attr) {
-	if err != nil && h.ErrorText != nil {
-		attrs = append(attrs, slog.String("error", h.ErrorText(err)))
+func (h *Hooks) trouble() slog.Level { return level(h.Trouble, slog.LevelWarn) }
+func (h *Hooks) relief() slog.Level  { return level(h.Relief, slog.LevelInfo) }
+
+// sample logs what a call brought about, unless that is one too many.
+func (h *Hooks) sample(ctx context.Context, l slog.Level, text string, err error, attrs ...slog.Attr) {
+	if h.logger().Enabled(ctx, l) && h.admit(l, text) {
+		h.log(ctx, l, text, err, attrs...)
 	}
-	h.log(ctx, level(h.Trouble, slog.LevelWarn), text, attrs)
 }
 
-func (h Hooks) relief(ctx context.Context, text string, attrs ...slog.Attr) {
-	h.log(ctx, level(h.Relief, slog.LevelInfo), text, attrs)
+func (h *Hooks) admit(l slog.Level, text string) bool {
+	most := h.PerSecond
+	if most == 0 {
+		most = defaultPerSecond
+	}
+	return most < 0 || h.allowance.admit(text, most, func(left int) {
+		h.log(context.Background(), l, "records left out", nil, slog.String("of", text), slog.Int("records", left))
+	})
 }
 
-func (h Hooks) log(ctx context.Context, l slog.Level, text string, attrs []slog.Attr) {
+func (h *Hooks) log(ctx context.Context, l slog.Level, text string, err error, attrs ...slog.Attr) {
 	if h.Name != "" {
 		attrs = append([]slog.Attr{slog.String("layer", h.Name)}, attrs...)
 	}
-	Options{Logger: h.Logger}.logger().LogAttrs(ctx, l, text, attrs...)
+	if err != nil && h.ErrorText != nil {
+		attrs = append(attrs, slog.String("error", h.ErrorText(err)))
+	}
+	h.logger().LogAttrs(ctx, l, text, attrs...)
 }
+
+func (h *Hooks) logger() *slog.Logger { return Options{Logger: h.Logger}.logger() }
 
 func level(l slog.Leveler, otherwise slog.Level) slog.Level {
 	if l == nil {
