@@ -488,6 +488,25 @@ func TestAFleetsLayerOnItsOwnIsAnAilment(t *testing.T) {
 	has(t, page, `<p class="ailing">rate limit on its own</p>`)
 }
 
+func TestWhatABudgetHasLeftIsNamed(t *testing.T) {
+	stack := layer{line: "retry up to 5", state: says("retry", "budget_left", 2.0), below: []any{
+		layer{line: "hedge after 10ms", state: says("hedge", "budget_left", 3.0)},
+	}}
+	page := getPage(t, map[string]any{"web": stack})
+	require.Equal(t, 1, strings.Count(page, "retries left"))
+	require.Equal(t, 1, strings.Count(page, "hedges left"))
+}
+
+func TestWhyARegionIsNotUsedIsSaid(t *testing.T) {
+	key := func(attrs ...any) layer { return layer{line: "AWS KMS arn:aws:kms", state: says("awskms", attrs...)} }
+	stack := layer{line: "failover", below: []any{
+		turret.Named("kms/eu-west-1", key("state", "refused", "refused_with", "DisabledException")),
+		turret.Named("kms/us-east-1", key("state", "usable")),
+	}, state: says("failover", slog.Group("kms/eu-west-1", "health", "ailing"), slog.Group("kms/us-east-1", "health", "well"))}
+	page := getPage(t, map[string]any{"web": stack})
+	has(t, page, `<p class="ailing">kms/eu-west-1: ailing, AWS KMS refused with DisabledException</p>`)
+}
+
 // account has a bit of everything, and large numbers.
 func account() stats.Snapshot {
 	now := time.Now()

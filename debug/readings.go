@@ -39,7 +39,7 @@ var wholes = map[string]struct {
 }
 
 var tones = map[string]string{
-	"closed": "good", "well": "good", "in": "good",
+	"closed": "good", "well": "good", "in": "good", "usable": "good",
 	"half-open": "warn", "ailing": "warn", "on probation": "warn",
 	"open": "bad", "away": "bad",
 }
@@ -66,13 +66,13 @@ func readings(attrs []slog.Attr, line string) (all []reading) {
 				all = append(all, r)
 			}
 		default:
-			all = append(all, read(a, attrs))
+			all = append(all, read(a, attrs, line))
 		}
 	}
 	return all
 }
 
-func read(a slog.Attr, among []slog.Attr) reading {
+func read(a slog.Attr, among []slog.Attr, line string) reading {
 	r := reading{Label: label(a.Key), Value: value(a.Value)}
 	switch w := wholes[a.Key]; {
 	case w.whole != "" && number(find(among, w.whole)) > 0:
@@ -84,6 +84,10 @@ func read(a slog.Attr, among []slog.Attr) reading {
 		share := number(a.Value)
 		r.Label, r.Value = "refuses", percent(share)
 		return r.meter(share, share > 0)
+	case a.Key == "budget_left" && strings.HasPrefix(line, "hedge"):
+		r.Label = "hedges left"
+	case a.Key == "refused_with": // of a key in a Region that does not let it be used
+		r.Badge, r.Tone = true, "bad"
 	case a.Key == "rate":
 		r.Value += "/s"
 	case a.Key == "state" || a.Key == "health":

@@ -84,6 +84,8 @@
 //	turret.coalesce.flights
 //	turret.reconnect.connected         failures, connect_in
 //	turret.timeout.limit               of a timeout that learns
+//	turret.awskms.state                1 for its turret.state among usable, refused: of a key in one of several
+//	                                   Regions; refused_with, 1 for KMS's error code
 //
 // The attribute turret.layer.name is the layer's own, such as a breaker's.
 // A second layer of a kind has turret.layer.number 2, and a second stack of a

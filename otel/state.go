@@ -26,6 +26,7 @@ var words = map[string][]string{
 	"turret.breaker.state":   {"closed", "half-open", "open"},
 	"turret.failover.health": {"well", "ailing", "away"},
 	"turret.balance.health":  {"in", "on probation"},
+	"turret.awskms.state":    {"usable", "refused"},
 }
 
 // states observes the states of the stacks of one instrumentation, while there

@@ -459,6 +459,38 @@ func TestRegionThatRefusesIsUsedAgainWhenItDoesNot(t *testing.T) {
 	})
 }
 
+func TestStateTellsWhyARegionIsNotUsed(t *testing.T) {
+	for code, refuse := range map[string]func(r twoRegions){
+		"AccessDeniedException":    func(r twoRegions) { r.home.Deny(r.key) },
+		"DisabledException":        func(r twoRegions) { disable(r.home, r.key) },
+		"KMSInvalidStateException": func(r twoRegions) { scheduleDeletion(r.home, r.key) },
+	} {
+		t.Run(code, func(t *testing.T) {
+			inTwoRegions(t, func(t *testing.T, r twoRegions) {
+				s := r.build(t)
+				const usable = "awskms=[state=usable]"
+				require.Equal(t, []string{usable, usable}, keyStates(turret.Inspect(s)))
+				refuse(r)
+				slowest(t, s, 1)
+				require.Equal(t, []string{"awskms=[state=refused refused_with=" + code + "]", usable}, keyStates(turret.Inspect(s)))
+				<-time.After(10 * time.Second)
+				require.Equal(t, []string{usable, usable}, keyStates(turret.Inspect(s)), "it is to be tried again")
+			})
+		})
+	}
+}
+
+// keyStates returns what the keys of a stack say of their state.
+func keyStates(n turret.Node) (states []string) {
+	if s, ok := n.State(); ok && s.Key == "awskms" {
+		states = append(states, s.String())
+	}
+	for _, below := range n.Below {
+		states = append(states, keyStates(below)...)
+	}
+	return states
+}
+
 func TestKeyRefusedInEveryRegionIsAnErrorAtOnce(t *testing.T) {
 	inTwoRegions(t, func(t *testing.T, r twoRegions) {
 		s := r.build(t)

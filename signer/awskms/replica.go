@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -31,7 +32,10 @@ type refusal struct {
 	since time.Time
 }
 
-var _ signer.Key = (*replica)(nil)
+var (
+	_ signer.Key    = (*replica)(nil)
+	_ turret.Stater = (*replica)(nil)
+)
 
 // newReplica returns the key in p's Region: opened, or to be opened if that is
 // nil.
@@ -142,6 +146,20 @@ func (r *replica) recent() error {
 		return said.err
 	}
 	return nil
+}
+
+// State returns whether the key is used in its Region, for [turret.Inspect], and if
+// not, the code that KMS refused it with, such as DisabledException.
+func (r *replica) State() slog.Attr {
+	err := r.recent()
+	if err == nil {
+		return slog.Group("awskms", slog.String("state", "usable"))
+	}
+	code := "another error"
+	if api, ok := errors.AsType[smithy.APIError](err); ok && meanings[api.ErrorCode()].reason != "" { // not what an endpoint made up
+		code = api.ErrorCode()
+	}
+	return slog.Group("awskms", slog.String("state", "refused"), slog.String("refused_with", code))
 }
 
 // isRegional reports whether KMS said something that holds in one Region only:
