@@ -67,9 +67,48 @@ func TestANewMemberIsTriedWithOneCall(t *testing.T) {
 		s := pool(balance.Options{}, old)
 		load(t, s, 10, time.Second)
 		s.Insert("fresh", fresh)
+		for range 10 { // one by one, or two may find it idle at the same instant
+			go func() { _, _ = s.Call(t.Context(), 1) }()
+			synctest.Wait()
+		}
 		load(t, s, 10, 500*time.Millisecond)
 		require.EqualValues(t, 1, fresh.calls.Load(), "one, as long as nothing is known")
-		fresh.takes.Store(int64(10 * time.Millisecond))
+		<-time.After(time.Second)
+	})
+}
+
+func TestANewMemberWhoseFirstCallerGoesIsAsNewAsBefore(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		old, fresh := newServer("old", 10*time.Millisecond), newServer("fresh", time.Second)
+		s := pool(balance.Options{}, old)
+		load(t, s, 10, time.Second)
+		s.Insert("fresh", fresh)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		_, err := s.Call(ctx, 1)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.EqualValues(t, 1, fresh.calls.Load(), "it is tried at once")
+		for range 10 {
+			go func() { _, _ = s.Call(t.Context(), 1) }()
+			synctest.Wait()
+		}
+		require.EqualValues(t, 2, fresh.calls.Load(), "a call of a millisecond does not make it the fastest")
+		<-time.After(time.Second)
+	})
+}
+
+func TestANewMemberThatOutlastsItsCallersCountsAsSlow(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		old, hung := newServer("old", 10*time.Millisecond), newServer("hung", time.Hour)
+		s := pool(balance.Options{}, old)
+		load(t, s, 10, time.Second)
+		s.Insert("hung", hung)
+		for range 100 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			_, _ = s.Call(ctx, 1)
+			cancel()
+		}
+		require.LessOrEqual(t, hung.calls.Load(), int64(3))
 	})
 }
 

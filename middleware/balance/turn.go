@@ -50,7 +50,9 @@ func (t *turn[Req, Resp]) end(ctx context.Context, err error) {
 		m.latency.observe(took, b.tick(now), refused)
 		t.well(ctx, took, now)
 	case turret.Canceled:
-		m.latency.observe(took, b.tick(now), unanswered)
+		if !t.cutShort(took, now) {
+			m.latency.observe(took, b.tick(now), unanswered)
+		}
 		switch {
 		case t.probe && context.Cause(ctx) == turret.ErrOutrun:
 			b.readmit(ctx, m, took, now) // slow, and alive
@@ -61,6 +63,17 @@ func (t *turn[Req, Resp]) end(ctx context.Context, err error) {
 		m.latency.observe(took, b.tick(now), failed)
 		t.ill(ctx, err, now)
 	}
+}
+
+// cutShort reports whether a call to a new member ended before others would have
+// answered. It tells nothing then; taken for a latency, it would make the member
+// look faster than any that is known.
+func (t *turn[Req, Resp]) cutShort(took, now time.Duration) bool {
+	if t.member.latency.at(t.balancer.tick(now)).isKnown() {
+		return false
+	}
+	slowest := t.balancer.slowest(now)
+	return slowest == 0 || took < slowest
 }
 
 // verdict is Permanent, Canceled, or any class that is a failure.
