@@ -48,7 +48,7 @@ func GrantTokens(tokens ...string) Option {
 //
 // Where client is a *kms.Client with the SDK's own HTTP client, a copy of it is used
 // that keeps more idle connections: 256 a host, not ten. All keys of that HTTP client
-// share them.
+// share them. An *http.Client in it is copied as it is now, to follow no redirects.
 //
 // Nothing is asked of KMS, or checked, before the provider is asked for the key.
 func New(client API, keyID string, opts ...Option) signer.KeyProvider {
@@ -58,7 +58,7 @@ func New(client API, keyID string, opts ...Option) signer.KeyProvider {
 			opt(&o)
 		}
 	}
-	return &provider{client: keepingIdle(client), keyID: keyID, options: o}
+	return &provider{client: prepared(client), keyID: keyID, options: o}
 }
 
 type provider struct {

@@ -13,11 +13,25 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
+// prepared returns client as it is called here. Of the SDK's it is a copy whose
+// HTTP client keeps its connections and has a guard.
+func prepared(client API) API {
+	c, ok := client.(*kms.Client)
+	if !ok || c == nil || c.Options().HTTPClient == nil {
+		return client
+	}
+	o := c.Options()
+	hc := guarded(keepingIdle(o.HTTPClient))
+	// In an option, for New itself makes of the SDK's HTTP client another one, with
+	// connections of its own, where there is a DefaultsMode.
+	return kms.New(o, func(o *kms.Options) { o.HTTPClient = hc })
+}
+
 // perCall is how the SDK makes one call, whatever the client's settings: without
 // retries of its own, which are the stack's, and with a guard.
 func perCall(o *kms.Options) {
 	o.Retryer = aws.NopRetryer{}
-	if o.HTTPClient != nil { // as it may be in an API that is not the SDK's
+	if _, ok := o.HTTPClient.(guard); !ok && o.HTTPClient != nil { // in an API that is not the SDK's, and calls it
 		o.HTTPClient = guarded(o.HTTPClient)
 	}
 }

@@ -15,22 +15,16 @@ const (
 	idleConns    = 256 // that a burst of signatures leaves
 )
 
-// keepingIdle returns client, but for one that has the SDK's own HTTP client as the
-// SDK makes it. That one keeps ten idle connections, and where more signatures are
-// under way at a time it dials most of them anew, with a TLS handshake each; so a
-// copy of it keeps more. One that was told how many to keep is left alone.
-func keepingIdle(client API) API {
-	c, ok := client.(*kms.Client)
-	if !ok || c == nil {
-		return client
-	}
-	o := c.Options()
-	sdks, ok := o.HTTPClient.(*awshttp.BuildableClient)
+// keepingIdle returns client, but for the SDK's own as the SDK makes it. That one
+// keeps ten idle connections, and where more signatures are under way at a time it
+// dials most of them anew, with a TLS handshake each; so a copy of it keeps more. One
+// that was told how many to keep is left alone.
+func keepingIdle(client kms.HTTPClient) kms.HTTPClient {
+	sdks, ok := client.(*awshttp.BuildableClient)
 	if !ok || sdks.GetTransport().MaxIdleConnsPerHost != sdkIdleConns {
 		return client
 	}
-	o.HTTPClient = roomier(sdks)
-	return kms.New(o)
+	return roomier(sdks)
 }
 
 // copies has the copy of each of the SDK's HTTP clients, for as long as that is

@@ -70,14 +70,19 @@ func TestARedirectIsAnErrorAndCredentialsStay(t *testing.T) {
 		"the SDK's, frozen": awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { t.DisableKeepAlives = true }).Freeze(),
 		"net/http's":        &http.Client{Transport: transport},
 		"net/http's, eager": &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return nil }},
+		"in another API":    &http.Client{Transport: transport},
 	} {
 		redirect.Store(nil)
-		provider := awskms.New(kms.New(at(front.URL).Options(), func(o *kms.Options) {
+		var api awskms.API = kms.New(at(front.URL).Options(), func(o *kms.Options) {
 			o.Credentials = session
 			if hc != nil {
 				o.HTTPClient = hc
 			}
-		}), id)
+		})
+		if client == "in another API" {
+			api = struct{ awskms.API }{api}
+		}
+		provider := awskms.New(api, id)
 		key, err := provider.ProvideKey(t.Context())
 		require.NoError(t, err)
 		for _, status := range []int{300, 301, 302, 303, 304, 305, 307, 308} {

@@ -55,7 +55,7 @@ func regionsOf(keyID string, clients []API) (regions []*provider, err error) {
 		return refuse("the key is in one Region only; the ids of multi-Region keys begin with mrk-. For others that have the same material, give an alias")
 	}
 	for i, client := range clients {
-		p := &provider{client: keepingIdle(client), keyID: keyID}
+		p := &provider{client: prepared(client), keyID: keyID}
 		if err := p.check(); err != nil {
 			return nil, err
 		}

@@ -108,18 +108,39 @@ func TestConnectionsAreKeptBetweenBursts(t *testing.T) {
 
 func TestKeysOfOneClientShareItsConnections(t *testing.T) {
 	srv := server(t)
-	client := kms.New(at(srv.Endpoint()).Options())
-	before := srv.Stats().Connections
-	for range 5 {
-		provider := awskms.New(client, srv.CreateKey(types.KeySpecEccNistP256))
-		key, err := provider.ProvideKey(t.Context())
-		require.NoError(t, err)
-		for range 20 {
-			_, err = key.Call(t.Context(), signDigest)
+	for _, mode := range []aws.DefaultsMode{aws.DefaultsModeLegacy, aws.DefaultsModeStandard, aws.DefaultsModeInRegion} {
+		client := kms.New(kms.Options{
+			Region:       "us-east-1",
+			Credentials:  credentials.NewStaticCredentialsProvider("AKID", "secret", ""),
+			BaseEndpoint: aws.String(srv.Endpoint()),
+			DefaultsMode: mode,
+		})
+		before := srv.Stats().Connections
+		for range 5 {
+			provider := awskms.New(client, srv.CreateKey(types.KeySpecEccNistP256))
+			key, err := provider.ProvideKey(t.Context())
 			require.NoError(t, err)
+			for range 20 {
+				_, err = key.Call(t.Context(), signDigest)
+				require.NoError(t, err)
+			}
 		}
+		require.EqualValues(t, 1, srv.Stats().Connections-before, "%q", mode)
 	}
-	require.EqualValues(t, 1, srv.Stats().Connections-before)
+}
+
+func TestAnHTTPClientIsTakenAsItIsWhenTheKeyIsNamed(t *testing.T) {
+	srv := server(t)
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	hc := &http.Client{Transport: transport}
+	provider := awskms.New(kms.New(at(srv.Endpoint()).Options(), func(o *kms.Options) { o.HTTPClient = hc }), srv.CreateKey(types.KeySpecEccNistP256))
+	hc.Timeout, hc.Transport = 1, nil
+	key, err := provider.ProvideKey(t.Context())
+	require.NoError(t, err)
+	_, err = key.Call(t.Context(), signDigest)
+	require.NoError(t, err)
+	require.Nil(t, hc.CheckRedirect, "it is copied")
 }
 
 func TestOpenWithoutARegionSaysSo(t *testing.T) {
