@@ -329,6 +329,21 @@ func TestTheToleranceIsAShareOfAllCalls(t *testing.T) {
 	})
 }
 
+// As a clock that is coarse has it, or one that is virtual.
+func TestThrottledCallsOfOneInstantMakeNoRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := ratelimit.NewAdaptive(ratelimit.AdaptiveOptions{Ceiling: 1000, Tolerance: 0.15, Interval: 1})
+		for range 100 {
+			a.Observe(t.Context(), errThrottled)
+		}
+		for range 100 {
+			<-time.After(time.Millisecond)
+			a.Observe(t.Context(), errThrottled)
+		}
+		assert.EqualValues(t, 100, a.Rate(), "nothing is granted")
+	})
+}
+
 func TestAFewThrottledCallsAreTakenForChance(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := tolerant()

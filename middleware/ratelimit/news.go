@@ -32,7 +32,7 @@ func (n *news) throttled(now time.Time, least time.Duration) (granted float64, e
 	}
 	n.excess++
 	took := now.Sub(n.since)
-	if n.excess < evidence || took < least {
+	if n.excess < evidence || took < max(least, 1) { // in no time there is no rate
 		return 0, false
 	}
 	n.excess = 0
