@@ -11,11 +11,12 @@ import (
 // out for longer than patience.
 //
 // A service that hangs holds up its probes, and with them the news that it is
-// well again: until the timeout of an attempt has run out, or for ever. Here
-// probes that are overdue give their places to others, so that no more than
-// Settings.MaxRequests go in any time of patience. What becomes of an overdue one
-// counts no more, but for a success, which closes the breaker if it is not closed
-// yet: a service that is slow answers all the same.
+// well again: until the timeout of an attempt has run out, or for ever. Here all
+// that are out give their places to others when one is overdue, so that no more
+// than Settings.MaxRequests go from one such moment to the next, which is later by
+// patience at least. What becomes of a probe that lost its place counts no more, but
+// for a success, which closes the breaker if it is not closed yet: a service that is
+// slow answers all the same.
 //
 // A patience below what the service takes when it is well lets go more probes
 // than it needs. NewImpatient panics unless patience is above zero, and with

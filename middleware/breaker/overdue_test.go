@@ -150,7 +150,7 @@ func TestALatePanicOrGoexitIsIgnored(t *testing.T) {
 	}
 }
 
-// A service that hangs for good is asked MaxRequests times in any patience.
+// A service that hangs for good is asked MaxRequests times in each patience.
 func TestAStampedeOnAServiceThatHangsIsBounded(t *testing.T) {
 	s := settings
 	s.MaxRequests = 3
