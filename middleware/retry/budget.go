@@ -70,17 +70,44 @@ func (b *Budget) Deposit() {
 
 // Withdraw takes one retry out, and reports whether there was one.
 func (b *Budget) Withdraw() bool {
+	_, ok := b.withdraw()
+	return ok
+}
+
+// withdrawal is a retry that was taken out of a budget, or of none.
+type withdrawal struct {
+	budget *Budget
+	slot   int64 // when
+}
+
+func (b *Budget) withdraw() (w withdrawal, ok bool) {
 	if b == nil {
-		return true
+		return withdrawal{}, true
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.add(0)
 	if b.balance+b.reserve < retryUnits {
-		return false
+		return withdrawal{}, false
 	}
 	b.add(-retryUnits)
-	return true
+	return withdrawal{b, b.current}, true
+}
+
+// giveBack undoes a withdrawal for a retry that was not made. One that has left the
+// window counts no more anyway.
+func (w withdrawal) giveBack() {
+	b := w.budget
+	if b == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.add(0)
+	if b.current-w.slot < budgetSlots {
+		b.slots[w.slot%budgetSlots] += retryUnits
+		b.balance += retryUnits
+	}
 }
 
 // Left returns how many retries the budget has now.

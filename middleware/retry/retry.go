@@ -85,7 +85,9 @@ func (s *service[Req, Resp]) goOn(ctx context.Context, t Try[Req, Resp]) (Resp, 
 			return t.Response, failed.end(t.Err, turret.Canceled, ctx.Err())
 		case !fits(ctx, delay):
 			return t.Response, failed.end(t.Err, class, ErrDeadline)
-		case !t.unreached && !s.budget.Withdraw():
+		}
+		cost, ok := s.withdraw(t.unreached)
+		if !ok {
 			return t.Response, failed.end(t.Err, class, ErrBudget)
 		}
 		if s.onRetry != nil {
@@ -93,6 +95,7 @@ func (s *service[Req, Resp]) goOn(ctx context.Context, t Try[Req, Resp]) (Resp, 
 		}
 		turret.Report(ctx, turret.Event{Layer: "retry", Kind: turret.EventRetry, Count: attempt, Err: t.Err, Delay: delay})
 		if err := wait(ctx, delay); err != nil {
+			cost.giveBack()
 			return t.Response, failed.end(t.Err, turret.Canceled, err)
 		}
 		failed.add(t.Err, t.unreached)
@@ -103,6 +106,14 @@ func (s *service[Req, Resp]) goOn(ctx context.Context, t Try[Req, Resp]) (Resp, 
 			return t.Response, nil
 		}
 	}
+}
+
+// withdraw pays for a retry, which costs nothing if the service was unreached.
+func (s *service[Req, Resp]) withdraw(unreached bool) (cost withdrawal, ok bool) {
+	if unreached {
+		return withdrawal{}, true
+	}
+	return s.budget.withdraw()
 }
 
 // done reports whether an attempt needs no judging.

@@ -383,6 +383,40 @@ func TestWaitRejectedBearsAnyRetryAfter(t *testing.T) {
 	})
 }
 
+func TestCallerWhoGoesDuringTheWaitSpendsNoBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, o := range []retry.Options{
+			{Budget: retry.NewBudget(0, 0.1), Backoff: exact}, // one retry in all
+			{Budget: retry.NewBudget(0, 0.1), Backoff: exact, WaitRejected: true},
+		} {
+			budget := o.Budget
+			for _, err := range []error{errOne, refusal(time.Second), errOne} {
+				ctx, cancel := context.WithCancel(t.Context())
+				time.AfterFunc(time.Second/2, cancel)
+				_, err := wrap(always(err), o).Call(ctx, 1)
+				require.Error(t, err)
+				require.EqualValues(t, 1, budget.Left())
+			}
+			_, err := wrap(answers(errOne), o).Call(t.Context(), 1)
+			require.NoError(t, err)
+			require.Zero(t, budget.Left())
+			<-time.After(retry.BudgetWindow)
+			require.EqualValues(t, 1, budget.Left(), "and nothing is left over")
+		}
+	})
+}
+
+func TestWithdrawalThatLeftTheWindowIsNotGivenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		budget := retry.NewBudget(0, 0.1)
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(2*retry.BudgetWindow, cancel)
+		_, err := wrap(always(errOne), retry.Options{Budget: budget, Backoff: retry.Backoff{Min: time.Minute, Jitter: retry.NoJitter}}).Call(ctx, 1)
+		require.ErrorIs(t, err, context.Canceled)
+		require.EqualValues(t, 1, budget.Left())
+	})
+}
+
 func TestCallerWhoHasGoneSpendsNoBudgetAndOnRetryHearsNothing(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
