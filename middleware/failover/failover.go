@@ -158,7 +158,7 @@ func (s *service[Req, Resp]) Call(ctx context.Context, req Req) (resp Resp, err 
 	var asked turns
 	for r := s.next(ctx, req, &asked); r != nil; {
 		var class turret.Class
-		if resp, class, err = s.ask(ctx, r, req); err == nil {
+		if resp, class, err = s.ask(ctx, r, req, !asked.late); err == nil {
 			return resp, nil
 		}
 		failed = append(failed, ReplicaError{r.name, err, class})
@@ -181,12 +181,14 @@ func (s *service[Req, Resp]) tell(ctx context.Context, e Event) {
 	turret.Report(ctx, turret.Event{Layer: "failover", Kind: turret.EventNext, Err: e.Err, From: e.From, To: e.To})
 }
 
-// ask calls a replica, and learns how it is.
-func (s *service[Req, Resp]) ask(ctx context.Context, r *replica[Req, Resp], req Req) (Resp, turret.Class, error) {
+// ask calls a replica, and learns how it is. Where the call is not in time, for it
+// is a hedge or came when its context had ended, its end says nothing of the replica.
+func (s *service[Req, Resp]) ask(ctx context.Context, r *replica[Req, Resp], req Req, inTime bool) (Resp, turret.Class, error) {
+	inTime = inTime && ctx.Err() == nil
 	term := s.term(r)
 	resp, err := r.Call(ctx, req)
 	class := turret.Outcome(ctx, err)
-	s.learn(ctx, r, term, class, err)
+	s.learn(ctx, r, term, newsOf(ctx, class, err, inTime), err)
 	return resp, class, err
 }
 
@@ -194,6 +196,7 @@ func (s *service[Req, Resp]) ask(ctx context.Context, r *replica[Req, Resp], req
 type turns struct {
 	next   int   // replica, in order of preference
 	passed []int // those that are away
+	late   bool  // a rival asked a replica before
 }
 
 // next returns the next replica for a call, or nil: in order of preference, and
@@ -209,6 +212,8 @@ func (s *service[Req, Resp]) next(ctx context.Context, req Req, t *turns) *repli
 			s.probe(ctx, r, req)
 		case turret.Claim(ctx, r):
 			return r
+		default:
+			t.late = true
 		}
 	}
 	for len(t.passed) > 0 {
@@ -217,6 +222,7 @@ func (s *service[Req, Resp]) next(ctx context.Context, req Req, t *turns) *repli
 		if turret.Claim(ctx, r) {
 			return r
 		}
+		t.late = true
 	}
 	return nil
 }

@@ -50,13 +50,13 @@ const (
 	ailing       // it failed, or took too long
 )
 
-func newsOf(ctx context.Context, class turret.Class, err error) news {
+func newsOf(ctx context.Context, class turret.Class, err error, inTime bool) news {
 	switch {
 	case err == nil:
 		return success
 	case class == turret.Permanent:
 		return answer
-	case class == turret.Rejected, class == turret.Canceled && !tookTooLong(ctx):
+	case class == turret.Rejected, class == turret.Canceled && !(inTime && tookTooLong(ctx)):
 		return nothing
 	}
 	return ailing
@@ -71,11 +71,10 @@ func tookTooLong(ctx context.Context) bool {
 }
 
 // learn draws the conclusion of a call that began in the given term.
-func (s *service[Req, Resp]) learn(ctx context.Context, r *replica[Req, Resp], term int, class turret.Class, err error) {
+func (s *service[Req, Resp]) learn(ctx context.Context, r *replica[Req, Resp], term int, n news, err error) {
 	if !s.watches() {
 		return
 	}
-	n := newsOf(ctx, class, err)
 	if r.learn(term, s.options, n) {
 		s.tellChange(ctx, Change{Name: r.name, Away: n == ailing, Err: err})
 	}
@@ -122,7 +121,7 @@ func (s *service[Req, Resp]) probe(ctx context.Context, r *replica[Req, Resp], r
 	}
 	began := s.probes.Go(ctx, func(ctx context.Context) {
 		defer r.endProbe()
-		_, _, _ = s.ask(ctx, r, req)
+		_, _, _ = s.ask(ctx, r, req, true)
 	})
 	if !began {
 		r.endProbe()

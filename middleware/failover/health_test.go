@@ -223,6 +223,33 @@ func TestHomeThatHedgesAlwaysOutrunIsAway(t *testing.T) {
 	})
 }
 
+func TestCallersWhoseDeadlineIsOverBeforeSendNobodyAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _, _ := watched(t, failover.Options{Failures: 3, OnChange: func(c failover.Change) { t.Error(c) }})
+		ctx, cancel := context.WithTimeout(t.Context(), 0)
+		defer cancel()
+		for range 10 {
+			_, err := s.Call(ctx, 1)
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+		}
+	})
+}
+
+func TestHedgesThatTheirOriginalsOutrunSendNobodyAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, east, west := watched(t, failover.Options{Failures: 3, OnChange: func(c failover.Change) { t.Error(c) }})
+		hedged := hedge.Layer[int, string](hedge.Options{Delay: 100 * time.Millisecond, Budget: hedge.NewBudget(1)})(s)
+		east.is(nil, 150*time.Millisecond)
+		west.is(nil, 150*time.Millisecond)
+		for range 10 {
+			who, _ := call(t, hedged)
+			require.Equal(t, "east", who)
+			synctest.Wait()
+		}
+		require.Equal(t, 10, west.asked())
+	})
+}
+
 func TestReplicaThatSaysNoToItsProbesStaysAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, east, _ := watched(t, failover.Options{Failures: 3})
