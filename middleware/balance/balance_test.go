@@ -471,6 +471,26 @@ func TestPermanentDoesNotMakeAMemberLookFast(t *testing.T) {
 	}
 }
 
+func TestANewMemberIsNotTakenForOneThatFails(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var failed int
+		a, bad, fresh := newServer("a", 20*time.Millisecond), newServer("bad", 20*time.Millisecond), newServer("fresh", 20*time.Millisecond)
+		s := pool(balance.Options{OnChange: func(balance.Event) { failed++ }}, a, bad)
+		load(t, s, 2, time.Second)
+		bad.fail(errBoom)
+		for failed < 6 {
+			load(t, s, 1, 100*time.Millisecond)
+		}
+		s.Insert("fresh", fresh)
+		fresh.fail(of(turret.Permanent))
+		_, err := s.Call(t.Context(), 1)
+		require.ErrorIs(t, err, errBoom)
+		fresh.recover()
+		n := load(t, s, 1, 5*time.Second)
+		require.Greater(t, fresh.share(n), .2)
+	})
+}
+
 func TestCallersThatGoAwayPutNobodyOnProbation(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		o := balance.Options{OnChange: func(balance.Event) { t.Error("told of a change") }}
@@ -702,6 +722,34 @@ func TestRecoveredMemberComesBackThoughAHedgeOutrunsItsProbes(t *testing.T) {
 			<-time.After(100 * time.Millisecond)
 		}
 		require.True(t, back)
+	})
+}
+
+func TestAProbeThatIsOutrunAtOnceDoesNotMakeAMemberLookFast(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var back bool
+		a, b := newServer("a", 10*time.Millisecond), newServer("b", 0)
+		s := pool(balance.Options{OnChange: func(e balance.Event) { back = e.Out == 0 }}, a, b)
+		b.fail(errBoom)
+		for range 10 {
+			_, _ = s.Call(t.Context(), 1)
+		}
+		b.recover()
+		b.takes.Store(int64(time.Minute))
+		<-time.After(10 * time.Second)
+		ctx, cancel := context.WithCancelCause(t.Context())
+		time.AfterFunc(time.Millisecond, func() { cancel(turret.ErrOutrun) })
+		_, err := s.Call(ctx, 1)
+		require.ErrorIs(t, err, context.Canceled)
+		require.True(t, back)
+
+		b.calls.Store(0)
+		for range 10 {
+			go func() { _, _ = s.Call(t.Context(), 1) }()
+			synctest.Wait()
+		}
+		require.LessOrEqual(t, b.calls.Load(), int64(6))
+		<-time.After(time.Minute)
 	})
 }
 

@@ -55,7 +55,7 @@ func (t *turn[Req, Resp]) end(ctx context.Context, err error) {
 		}
 		switch {
 		case t.probe && context.Cause(ctx) == turret.ErrOutrun:
-			b.readmit(ctx, m, took, now) // slow, and alive
+			b.readmit(ctx, m, max(took, b.slowest(now)), now) // slow, and alive
 		case t.probe:
 			b.postpone(ctx, m, now)
 		}
@@ -118,9 +118,10 @@ func (t *turn[Req, Resp]) ill(ctx context.Context, err error, now time.Duration)
 	}
 }
 
-// slowest is the latency of the slowest member.
+// slowest is the latency of the slowest member that is not on probation: of one that
+// is, failures have made what is known.
 func (b *Balancer[Req, Resp]) slowest(now time.Duration) (slowest time.Duration) {
-	for _, m := range b.roster.Load().all {
+	for _, m := range b.roster.Load().in {
 		e := m.latency.at(b.tick(now))
 		slowest = max(slowest, time.Duration(e.average*e.weight))
 	}
