@@ -105,7 +105,11 @@ var errNoAnswer = errors.New("the client returned neither an answer nor an error
 var errNoKey = errors.New("the answer does not say which key signed")
 
 func classify(err error) meaning {
+	noCredentials := strings.Contains(err.Error(), "get credentials:") // no type of the SDK's says so
 	if errors.Is(err, context.DeadlineExceeded) {
+		if noCredentials {
+			return meaning{turret.Unknown, "the SDK had not got credentials in time; KMS was not asked"}
+		}
 		return meaning{turret.Unknown, "KMS had not answered in time"}
 	}
 	if errors.Is(err, context.Canceled) { // the caller has gone, or another answer was first
@@ -132,7 +136,7 @@ func classify(err error) meaning {
 		return meaning{turret.Permanent, "the SDK refused the request as invalid"}
 	}
 	switch {
-	case strings.Contains(err.Error(), "get credentials:"): // no type of the SDK's says so
+	case noCredentials:
 		return meaning{turret.Transient, "the SDK has no credentials, or could not renew them; KMS was not asked"}
 	case is[*net.DNSError](err):
 		return meaning{turret.Transient, "the name of KMS's endpoint does not resolve"}

@@ -14,6 +14,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -182,6 +183,24 @@ func TestNoCredentials(t *testing.T) {
 	_, err := awskms.New(client, "alias/release").ProvideKey(t.Context())
 	require.ErrorContains(t, err, "the SDK has no credentials, or could not renew them; KMS was not asked")
 	require.ErrorContains(t, err, "no role")
+}
+
+func TestCredentialsThatHangAreNotPutDownToKMS(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := kms.New(server(t).Client().Options(), func(o *kms.Options) {
+			o.Credentials = aws.CredentialsProviderFunc(func(ctx context.Context) (aws.Credentials, error) {
+				<-ctx.Done()
+				return aws.Credentials{}, ctx.Err()
+			})
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := awskms.New(client, "alias/release").ProvideKey(ctx)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorContains(t, err, "the SDK had not got credentials in time; KMS was not asked")
+		require.Equal(t, turret.Canceled, turret.Outcome(ctx, err))
+		require.Equal(t, turret.Transient, turret.Outcome(t.Context(), err))
+	})
 }
 
 func TestExpiredCredentialsAreRefreshed(t *testing.T) {
