@@ -225,23 +225,25 @@ func TestExpiredCredentialsAreRefreshed(t *testing.T) {
 }
 
 func TestTheCallersEndIsItsOwnDoing(t *testing.T) {
-	srv := server(t)
-	s, _ := open(t, srv, types.KeySpecEccNistP256)
-	srv.Inject(kmstest.Faults{Hang: 1})
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	_, err := s.SignContext(ctx, nil, make([]byte, 32), crypto.SHA256)
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	require.NotErrorIs(t, err, timeout.ErrExceeded)
-	require.ErrorContains(t, err, "KMS had not answered in time")
-	require.Equal(t, turret.Canceled, turret.Outcome(ctx, err))
+	synctest.Test(t, func(t *testing.T) {
+		srv := server(t)
+		s, _ := open(t, srv, types.KeySpecEccNistP256)
+		srv.Inject(kmstest.Faults{Hang: 1})
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		_, err := s.SignContext(ctx, nil, make([]byte, 32), crypto.SHA256)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.NotErrorIs(t, err, timeout.ErrExceeded)
+		require.ErrorContains(t, err, "KMS had not answered in time")
+		require.Equal(t, turret.Canceled, turret.Outcome(ctx, err))
 
-	ctx, cancel = context.WithCancel(t.Context())
-	time.AfterFunc(10*time.Millisecond, cancel)
-	_, err = s.SignContext(ctx, nil, make([]byte, 32), crypto.SHA256)
-	require.ErrorIs(t, err, context.Canceled)
-	require.ErrorContains(t, err, "given up before KMS had answered", "as losers of hedges are, of a KMS that is in time")
-	require.Equal(t, turret.Canceled, turret.Outcome(ctx, err))
+		ctx, cancel = context.WithCancel(t.Context())
+		time.AfterFunc(10*time.Millisecond, cancel)
+		_, err = s.SignContext(ctx, nil, make([]byte, 32), crypto.SHA256)
+		require.ErrorIs(t, err, context.Canceled)
+		require.ErrorContains(t, err, "given up before KMS had answered", "as losers of hedges are, of a KMS that is in time")
+		require.Equal(t, turret.Canceled, turret.Outcome(ctx, err))
+	})
 }
 
 func TestNothingSecretIsInAnError(t *testing.T) {
