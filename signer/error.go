@@ -1,7 +1,10 @@
 package signer
 
 import (
+	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/turretgo/turret"
 )
@@ -19,13 +22,25 @@ func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString("signer: ")
 	if e.KeyID != "" {
-		b.WriteString(e.KeyID + ": ")
+		b.WriteString(legible(e.KeyID) + ": ")
 	}
 	b.WriteString(e.Reason)
 	if e.Err != nil {
 		b.WriteString(": " + e.Err.Error())
 	}
 	return b.String()
+}
+
+// legible is a key's id as it stands, or in quotes where somebody who reads it
+// would not see what it is: with the newline of the file that it came from, say.
+func legible(id string) string {
+	odd := func(r rune) bool {
+		return r == '"' || unicode.IsSpace(r) || !unicode.IsPrint(r) || r == utf8.RuneError
+	}
+	if strings.ContainsFunc(id, odd) {
+		return strconv.Quote(id)
+	}
+	return id
 }
 
 // Unwrap returns what caused the error.
