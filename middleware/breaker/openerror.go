@@ -8,6 +8,7 @@ import (
 	"github.com/sony/gobreaker/v2"
 
 	"github.com/turretgo/turret"
+	"github.com/turretgo/turret/middleware/internal/rounded"
 )
 
 // ErrOpen is what errors.Is finds in every refusal of a breaker, open or
@@ -32,9 +33,9 @@ type OpenError struct {
 func (e *OpenError) Error() string {
 	text := title(e.Name) + ": "
 	if e.State == gobreaker.StateHalfOpen {
-		text += fmt.Sprintf("half-open, waiting for probes to return; try again in %v; opened", rounded(e.Wait))
+		text += fmt.Sprintf("half-open, waiting for probes to return; try again in %v; opened", rounded.Duration(e.Wait))
 	} else {
-		text += fmt.Sprintf("open for another %v", rounded(e.Wait))
+		text += fmt.Sprintf("open for another %v", rounded.Duration(e.Wait))
 	}
 	if e.Reason != "" {
 		text += " after " + e.Reason
@@ -90,12 +91,4 @@ func stateThat(err error) gobreaker.State {
 		return gobreaker.StateHalfOpen
 	}
 	return gobreaker.StateOpen
-}
-
-// rounded is d as precise as a reader on call needs it.
-func rounded(d time.Duration) time.Duration {
-	if d >= time.Second {
-		return d.Round(100 * time.Millisecond)
-	}
-	return d.Round(time.Millisecond)
 }

@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/turretgo/turret/middleware/internal/rounded"
 )
 
 // waiter is a call in a Limit's queue.
@@ -71,7 +73,7 @@ func (l *Limit) wait(ctx context.Context, w *waiter, maxWait time.Duration) erro
 		if admitted {
 			l.release()
 		}
-		return fmt.Errorf("concurrency: waited %v for one of %d places: %w", time.Since(start), l.max, err)
+		return fmt.Errorf("concurrency: waited %v for one of %d places: %w", rounded.Duration(time.Since(start)), l.max, err)
 	}
 	if !admitted {
 		return &Error{Max: l.Max(), Waiting: l.Waiting(), Waited: maxWait}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/turretgo/turret"
+	"github.com/turretgo/turret/middleware/internal/rounded"
 )
 
 // ErrLimited is what every refusal of a limiter is, for errors.Is.
@@ -26,7 +27,7 @@ func (e *Error) Error() string {
 	if e.Wait <= 0 {
 		return ErrLimited.Error()
 	}
-	return fmt.Sprintf("%v: a token is expected in %v, and the call waits %v at most", ErrLimited, e.Wait, e.Patience)
+	return fmt.Sprintf("%v: a token is expected in %v, and the call waits %v at most", ErrLimited, rounded.Duration(e.Wait), rounded.Duration(e.Patience))
 }
 
 // Is makes every Error an ErrLimited.

@@ -59,6 +59,13 @@ func TestLayerWaitsForAToken(t *testing.T) {
 	})
 }
 
+func TestErrorIsAsPreciseAsItsReaderNeeds(t *testing.T) {
+	err := &ratelimit.Error{Wait: 9_986_190_387, Patience: 499_999_747}
+	require.EqualError(t, err, "ratelimit: over the limit: a token is expected in 10s, and the call waits 500ms at most")
+	wait, _ := turret.RetryAfter(err)
+	require.EqualValues(t, 9_986_190_387, wait, "who computes with it gets all of it")
+}
+
 func TestNoWaitRefusesRatherThanWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		below, start := &backend{}, time.Now()

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/turretgo/turret"
+	"github.com/turretgo/turret/middleware/internal/rounded"
 )
 
 // ErrBackoff is what errors.Is finds in every [*BackoffError].
@@ -28,7 +29,7 @@ type BackoffError struct {
 //
 //	reconnect: no connection for another 3.2s after 5 failures; the last: connection refused
 func (e *BackoffError) Error() string {
-	text := fmt.Sprintf("reconnect: no connection for another %v", rounded(e.Wait))
+	text := fmt.Sprintf("reconnect: no connection for another %v", rounded.Duration(e.Wait))
 	if e.Failures > 1 {
 		text += fmt.Sprintf(" after %d failures; the last", e.Failures)
 	}
@@ -43,14 +44,6 @@ func (e *BackoffError) Class() turret.Class { return turret.Rejected }
 
 // RetryAfter is Wait: a call made then connects.
 func (e *BackoffError) RetryAfter() (time.Duration, bool) { return e.Wait, true }
-
-// rounded is d as precise as a reader on call needs it.
-func rounded(d time.Duration) time.Duration {
-	if d >= time.Second {
-		return d.Round(100 * time.Millisecond)
-	}
-	return d.Round(time.Millisecond)
-}
 
 // What stands for an error where there is none.
 var (
