@@ -116,7 +116,9 @@ func parse(uri string) (location, error) {
 	switch {
 	case u.Scheme != "awskms":
 		return location{}, fmt.Errorf("its scheme is %q", u.Scheme)
-	case u.Host != "" || u.User != nil:
+	case u.User != nil:
+		return location{}, fmt.Errorf("it has a user in it; credentials come from the SDK's configuration")
+	case u.Host != "":
 		return location{}, fmt.Errorf("%q stands where a host does; there are three slashes before the key", u.Host)
 	case u.Opaque != "" || strings.TrimPrefix(u.Path, "/") == "":
 		return location{}, fmt.Errorf("there is no key after three slashes")

@@ -133,7 +133,7 @@ func (r *replica) refuse(err error) error {
 	as := func(class turret.Class) error {
 		return &signer.Error{
 			KeyID:  r.keyID,
-			Reason: fmt.Sprintf("the key in %s is not to be used", r.place()),
+			Reason: fmt.Sprintf("the key in %s is not to be used, and is left alone for %v", r.place(), pause),
 			Err:    turret.WithClass(err, class),
 		}
 	}
