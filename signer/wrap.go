@@ -27,6 +27,10 @@ type WrapOptions struct {
 	// goroutine makes all its operations, and closes it. Calls wait for their
 	// turn, and one whose caller has gone is skipped. The worker starts with the
 	// first operation and ends with Close. See package buffer.
+	//
+	// The wait for a turn is a part of the attempt. To a short timeout of attempts,
+	// such as that of Defaults, a long queue is therefore a key that hangs; a
+	// Builder.Concurrency with a Max of 1, above that timeout, has calls wait there.
 	Serial bool
 
 	// HungAfter is how long an operation may take; the time that it waits for

@@ -11,14 +11,17 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/turretgo/turret"
 	"github.com/turretgo/turret/middleware/buffer"
+	"github.com/turretgo/turret/middleware/concurrency"
 	"github.com/turretgo/turret/signer"
 )
 
@@ -143,6 +146,30 @@ func TestSerialIsOneAtATimeAndSkipsWhoHasGone(t *testing.T) {
 		require.Equal(t, 1, most)
 		require.Equal(t, []byte{0, 1, 3, 4}, served)
 		require.NoError(t, w.Close())
+	})
+}
+
+func TestConcurrencyOfOneKeepsTheQueueOfASerialSignerOutOfItsAttempts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := stubbed(func(digest []byte) ([]byte, error) {
+			<-time.After(50 * time.Millisecond)
+			return keys()["ECDSA P-256"].Sign(rand.Reader, digest, crypto.SHA256)
+		})
+		s := build(t, signer.NewBuilder(signer.Wrap(slow, signer.WrapOptions{Serial: true})).
+			Timeout(20*time.Second).
+			Concurrency(concurrency.Options{Max: 1}).
+			Defaults(signer.Defaults{}))
+		defer s.Close()
+		start := time.Now()
+		var all sync.WaitGroup
+		for range 100 {
+			all.Go(func() {
+				_, err := s.SignMessage(nil, []byte("m"), crypto.SHA256)
+				assert.NoError(t, err)
+			})
+		}
+		all.Wait()
+		require.Equal(t, 5*time.Second, time.Since(start), "no operation was made twice")
 	})
 }
 
