@@ -20,7 +20,8 @@
 // calls, except one as a probe when that time is over: a call, or beside one a
 // copy of it, with Options.Beside. A probe that succeeds ends the probation; one
 // that fails begins another, twice as long. When the last member would go on
-// probation nobody is better than anybody else, and all come back.
+// probation, or only some that are on it are ready, nobody is better than anybody
+// else, and all come back.
 //
 // An error counts by its [turret.Outcome]:
 //

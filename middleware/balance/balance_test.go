@@ -612,6 +612,52 @@ func TestAMemberThatIsNotReadyIsPassedOver(t *testing.T) {
 	}
 }
 
+func TestTheLastMemberThatIsReadyIsNotOnProbation(t *testing.T) {
+	for name, beside := range map[string]bool{"": false, "beside": true} {
+		refuses := func(s *server) { s.fail(of(turret.Rejected)); s.unready(errBoom) }
+		fails := func(t *testing.T, s svc, x *server) {
+			x.fail(errBoom)
+			load(t, s, 10, time.Second)
+			x.recover()
+		}
+		wait := func(s *balance.Balancer[int, string]) { require.NoError(t, s.Close()) }
+		t.Run("it fails while the others refuse"+name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				var changes int
+				a, b, c := newServer("a", time.Millisecond), newServer("b", time.Millisecond), newServer("c", time.Millisecond)
+				s := pool(balance.Options{Beside: beside, OnChange: func(balance.Event) { changes++ }}, a, b, c)
+				defer wait(s)
+				load(t, s, 10, time.Second)
+				refuses(a)
+				refuses(b)
+				fails(t, s, c)
+				got, err := s.Call(t.Context(), 1)
+				require.NoError(t, err)
+				require.Equal(t, "c", got)
+				require.Zero(t, changes, "it does not go and come back at every call")
+			})
+		})
+		t.Run("the others come to refuse while it is out"+name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				a, b, c := newServer("a", time.Millisecond), newServer("b", time.Millisecond), newServer("c", time.Millisecond)
+				s := pool(balance.Options{Beside: beside}, a, b, c)
+				defer wait(s)
+				load(t, s, 10, time.Second)
+				fails(t, s, c)
+				c.calls.Store(0)
+				_, err := s.Call(t.Context(), 1)
+				require.NoError(t, err)
+				require.Zero(t, c.calls.Load(), "it is out")
+				refuses(a)
+				refuses(b)
+				got, err := s.Call(t.Context(), 1)
+				require.NoError(t, err)
+				require.Equal(t, "c", got)
+			})
+		})
+	}
+}
+
 func TestAMemberOnProbationThatIsNotReadyIsNotProbed(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		a, b := newServer("a", 10*time.Millisecond), newServer("b", 0)

@@ -115,7 +115,7 @@ const draws = 5
 
 // pick returns the better of two members, or nil if rivals of the call have all
 // of them. It takes no lock, and no longer for many members than for few, unless
-// rivals have those that it draws.
+// rivals have those that it draws, or none of those is ready.
 func (b *Balancer[Req, Resp]) pick(ctx context.Context, in []*member[Req, Resp], tick uint32) *member[Req, Resp] {
 	for range draws {
 		i, j := twoOf(len(in))
@@ -128,6 +128,11 @@ func (b *Balancer[Req, Resp]) pick(ctx context.Context, in []*member[Req, Resp],
 		}
 		if other.isFree(ctx) {
 			return other
+		}
+	}
+	for _, m := range b.recall(ctx, in) {
+		if m.isFree(ctx) {
+			return m
 		}
 	}
 	for i, first := 0, rand.IntN(len(in)); i < len(in); i++ {

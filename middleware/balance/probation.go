@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/turretgo/turret"
@@ -22,6 +23,7 @@ const never = math.MaxInt64
 
 // expel puts m on probation for failing in the given term.
 func (b *Balancer[Req, Resp]) expel(ctx context.Context, m *member[Req, Resp], term uint32, err error, now time.Duration) {
+	alone := !slices.ContainsFunc(b.roster.Load().in, func(other *member[Req, Resp]) bool { return other != m && other.ready() })
 	b.change(ctx, func() []Event {
 		if m.out || m.isRemoved() || m.term.Load() != term {
 			return nil // another call's failure was faster
@@ -35,7 +37,7 @@ func (b *Balancer[Req, Resp]) expel(ctx context.Context, m *member[Req, Resp], t
 			m.level++
 		}
 		wait := b.probationFor(m.level, err)
-		if len(b.roster.Load().in) == 1 {
+		if alone || len(b.roster.Load().in) == 1 {
 			m.length = wait
 			return b.bringBack(now)
 		}
@@ -43,6 +45,18 @@ func (b *Balancer[Req, Resp]) expel(ctx context.Context, m *member[Req, Resp], t
 		b.regroup()
 		return []Event{{m.name, wait, err}}
 	})
+}
+
+// recall ends all probations if, of the members there are, only some that have
+// one are ready, and returns those that are in then; otherwise it returns nil.
+func (b *Balancer[Req, Resp]) recall(ctx context.Context, in []*member[Req, Resp]) []*member[Req, Resp] {
+	nobodyIsOut := b.nextProbe.Load() == never
+	ready := (*member[Req, Resp]).ready
+	if nobodyIsOut || slices.ContainsFunc(in, ready) || !slices.ContainsFunc(b.roster.Load().all, ready) {
+		return nil
+	}
+	b.change(ctx, func() []Event { return b.bringBack(b.now()) })
+	return b.roster.Load().in
 }
 
 // probe returns a member whose probation is over, if there is one, and it may be

@@ -446,6 +446,35 @@ func TestRegionThatComesToRefuseTheKeyLosesNoSignature(t *testing.T) {
 	}
 }
 
+func TestOutageOfTheOnlyRegionThatDoesNotRefuseIsOverWhenItIs(t *testing.T) {
+	above := func(r twoRegions) signer.Builder { return signer.NewBuilder(r.provider()).Timeout(10 * time.Second) }
+	for name, stack := range map[string]func(r twoRegions) signer.Builder{
+		"defaults": func(r twoRegions) signer.Builder { return signer.NewBuilder(r.provider()).Defaults(signer.Defaults{}) },
+		"failover": func(r twoRegions) signer.Builder { return above(r).Failover(failover.Options{}).Timeout(time.Second) },
+		"balance":  func(r twoRegions) signer.Builder { return above(r).Balance(balance.Options{}).Timeout(time.Second) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inTwoRegions(t, func(t *testing.T, r twoRegions) {
+				s := closing(t, stack(r))
+				slowest(t, s, 20)
+				disable(r.home, r.key)
+				for range 20 { // the one that finds out has no retry above
+					_, _ = s.SignMessage(nil, []byte("m"), crypto.SHA256)
+				}
+				r.away.Inject(kmstest.Faults{Internal: 1})
+				for range 20 {
+					ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+					_, err := s.WithContext(ctx).SignMessage(nil, []byte("m"), crypto.SHA256)
+					cancel()
+					require.Error(t, err)
+				}
+				r.away.Inject(kmstest.Faults{})
+				require.LessOrEqual(t, slowest(t, s, 20), 500*time.Millisecond)
+			})
+		})
+	}
+}
+
 func TestRegionThatRefusesIsUsedAgainWhenItDoesNot(t *testing.T) {
 	inTwoRegions(t, func(t *testing.T, r twoRegions) {
 		s := r.build(t)
