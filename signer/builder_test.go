@@ -191,6 +191,16 @@ func TestPanicOfAKeyIsAnErrorWithRecover(t *testing.T) {
 	require.PanicsWithValue(t, "driver", func() { _, _ = build(t, signer.NewBuilder(key)).SignMessage(nil, nil, crypto.Hash(0)) })
 }
 
+func TestPanicOfADriverIsNotPutDownToThisPackage(t *testing.T) {
+	for _, serial := range []bool{false, true} {
+		w := signer.Wrap(stubbed(func([]byte) ([]byte, error) { panic("driver") }), signer.WrapOptions{Serial: serial})
+		s := build(t, signer.NewBuilder(w).Recover(recovery.Options{}))
+		_, err := s.SignMessage(nil, nil, crypto.SHA256)
+		require.Regexp(t, `\Arecovery: panic in \S+/signer\.panicOfTheWrappedSigner \(operation\.go:\d+\): driver\z`, err)
+		require.NoError(t, s.Close())
+	}
+}
+
 func TestSignersBuilderIsAValue(t *testing.T) {
 	b := signer.NewBuilder(fake("ECDSA P-256")).Timeout(time.Minute).Retry(retry.Options{})
 	left, right := b.Timeout(2*time.Second), b.Timeout(3*time.Second)

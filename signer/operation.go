@@ -201,11 +201,15 @@ func (op *operation) result() ([]byte, error) {
 	case op.returned:
 		return op.sig, op.err
 	case op.panicked != nil:
-		panic(op.panicked)
+		panicOfTheWrappedSigner(op.panicked)
 	}
 	runtime.Goexit()
 	return nil, nil
 }
+
+// panicOfTheWrappedSigner tells by its name, as package recovery does, whose panic
+// it is that comes up here. The stack of the goroutine that it is from is lost.
+func panicOfTheWrappedSigner(value any) { panic(value) }
 
 // sign calls a crypto.Signer for a request.
 func sign(s crypto.Signer, req Request) ([]byte, error) {
