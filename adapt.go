@@ -8,8 +8,9 @@ import (
 // MapRequest returns a service that takes requests of another type and converts
 // them for next. An error of convert is the call's error, and next is not called;
 // if it is about the request, give it the class Permanent, or a retry above tries
-// in vain.
+// in vain. MapRequest panics if next or convert is nil, as the other adapters do.
 func MapRequest[In, Req, Resp any](next Service[Req, Resp], convert func(context.Context, In) (Req, error)) Service[In, Resp] {
+	mustAdapt("MapRequest", next != nil, convert != nil)
 	return adapt("map request", next, func(ctx context.Context, in In) (resp Resp, err error) {
 		req, err := convert(ctx, in)
 		if err != nil {
@@ -22,6 +23,7 @@ func MapRequest[In, Req, Resp any](next Service[Req, Resp], convert func(context
 // MapResponse returns a service that converts next's responses. An error of
 // convert is the call's error.
 func MapResponse[Req, Resp, Out any](next Service[Req, Resp], convert func(context.Context, Resp) (Out, error)) Service[Req, Out] {
+	mustAdapt("MapResponse", next != nil, convert != nil)
 	return adapt("map response", next, func(ctx context.Context, req Req) (out Out, err error) {
 		resp, err := next.Call(ctx, req)
 		if err != nil {
@@ -43,6 +45,7 @@ func MapResponse[Req, Resp, Out any](next Service[Req, Resp], convert func(conte
 // Convert is called for errors only and cannot make a success of one: where it
 // returns nil, the error stays as it was.
 func MapError[Req, Resp any](next Service[Req, Resp], convert func(error) error) Service[Req, Resp] {
+	mustAdapt("MapError", next != nil, convert != nil)
 	return adapt("map error", next, func(ctx context.Context, req Req) (Resp, error) {
 		resp, err := next.Call(ctx, req)
 		if err == nil {
@@ -58,6 +61,12 @@ func MapError[Req, Resp any](next Service[Req, Resp], convert func(error) error)
 // AndThen returns a service that calls first and then, with its response,
 // second. Second is not called when first fails. It is ready when both are.
 func AndThen[Req, Mid, Resp any](first Service[Req, Mid], second Service[Mid, Resp]) Service[Req, Resp] {
+	switch {
+	case first == nil:
+		panic("turret: AndThen needs two services; the first that it was given is nil")
+	case second == nil:
+		panic("turret: AndThen needs two services; the second that it was given is nil")
+	}
 	return &sequence[Req, Mid, Resp]{first, second, []any{first, second}}
 }
 
@@ -82,6 +91,17 @@ func (s *sequence[Req, Mid, Resp]) Ready() error {
 
 func (s *sequence[Req, Mid, Resp]) String() string { return "and then" }
 func (s *sequence[Req, Mid, Resp]) Unwrap() []any  { return s.below }
+
+// mustAdapt panics where there is nothing to adapt, or to adapt it with: here, and
+// not at the first error.
+func mustAdapt(constructor string, service, function bool) {
+	switch {
+	case !service:
+		panic("turret: " + constructor + " needs a service; it was given nil")
+	case !function:
+		panic("turret: " + constructor + " needs a function that converts; it was given nil")
+	}
+}
 
 // adapt is a call function over a service of other types.
 func adapt[In, Out any](name string, next any, call func(context.Context, In) (Out, error)) Service[In, Out] {

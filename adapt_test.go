@@ -71,6 +71,23 @@ func TestAndThenFeedsTheSecondUnlessTheFirstFails(t *testing.T) {
 	require.Equal(t, "and then\n  func\n  func", turret.Describe(s))
 }
 
+func TestAdaptersOfNothingPanicAtConstruction(t *testing.T) {
+	svc := turret.ServiceFunc[int, int](func(_ context.Context, n int) (int, error) { return n, nil })
+	convert := func(_ context.Context, n int) (int, error) { return n, nil }
+	for want, adapt := range map[string]func(){
+		"turret: MapRequest needs a service; it was given nil":                    func() { turret.MapRequest[int, int, int](nil, convert) },
+		"turret: MapRequest needs a function that converts; it was given nil":     func() { turret.MapRequest[int](svc, nil) },
+		"turret: MapResponse needs a service; it was given nil":                   func() { turret.MapResponse[int, int, int](nil, convert) },
+		"turret: MapResponse needs a function that converts; it was given nil":    func() { turret.MapResponse[int, int, int](svc, nil) },
+		"turret: MapError needs a service; it was given nil":                      func() { turret.MapError[int, int](nil, func(err error) error { return err }) },
+		"turret: MapError needs a function that converts; it was given nil":       func() { turret.MapError(svc, nil) },
+		"turret: AndThen needs two services; the first that it was given is nil":  func() { turret.AndThen[int, int, int](nil, svc) },
+		"turret: AndThen needs two services; the second that it was given is nil": func() { turret.AndThen[int, int, int](svc, nil) },
+	} {
+		require.PanicsWithValue(t, want, adapt)
+	}
+}
+
 func TestAdaptersPassCloseThrough(t *testing.T) {
 	a, b := &closer{}, &closer{}
 	s := turret.MapError(turret.MapRequest(turret.AndThen(svc(a), svc(b)), format), func(err error) error { return err })
