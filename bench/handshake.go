@@ -80,7 +80,7 @@ func runHandshake(ctx context.Context, o options) (_ *section, err error) {
 		rows = append(rows, handshakeRows(names, load.Clients, found)...)
 		fmt.Fprintf(os.Stderr, "handshake: %d clients done\n", load.Clients)
 	}
-	return &section{name: "handshake", tables: handshakeTables(rows), data: rows, plots: handshakePlots(rows)}, nil
+	return &section{name: "handshake", tables: append(handshakeTables(rows), handshakeGoals(rows)), data: rows, plots: handshakePlots(rows)}, nil
 }
 
 func handshakeRows(names []string, clients int, found [][]handshake.Round) []handshakeRow {

@@ -57,7 +57,7 @@ func runOverhead(ctx context.Context, o options) (*section, error) {
 		found = append(found, parseBenchmarks(out))
 	}
 	rows := overheadRows(found)
-	return &section{name: "overhead", tables: overheadTables(rows), data: rows, plots: overheadPlots(rows)}, nil
+	return &section{name: "overhead", tables: append(overheadTables(rows), overheadGoals(rows)), data: rows, plots: overheadPlots(rows)}, nil
 }
 
 type measurement struct{ ns, bytes, allocs float64 }

@@ -54,7 +54,7 @@ func runSign(ctx context.Context, o options) (_ *section, err error) {
 		}
 		t.Add(c.Name, table.Duration(c.Wall), table.Duration(c.CPU), fmt.Sprintf("%.0f", c.Allocs), fmt.Sprintf("%.0f", c.Bytes), to, ratio)
 	}
-	return &section{name: "sign", tables: []table.Table{t}, data: costs}, nil
+	return &section{name: "sign", tables: []table.Table{t, signGoals(costs)}, data: costs}, nil
 }
 
 // allSign is the process of all signers.

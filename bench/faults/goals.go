@@ -86,7 +86,7 @@ func GoalsTable(results []Result) table.Table {
 				continue
 			}
 			figure, ok := g.figure(r, find)
-			t.Add(g.Text, s, figure, map[bool]string{true: "yes", false: "**no**"}[ok])
+			t.Add(g.Text, s, figure, table.Verdict(ok))
 		}
 	}
 	return t

@@ -266,11 +266,7 @@ func (r *Result) Tables() []table.Table {
 		Head:  []string{"invariant", "holds"},
 	}
 	for _, c := range r.Checks() {
-		holds := "yes"
-		if len(c.Broken) > 0 {
-			holds = "**no**"
-		}
-		verdict.Add(c.Invariant, holds)
+		verdict.Add(c.Invariant, table.Verdict(len(c.Broken) == 0))
 	}
 	return []table.Table{calls, keys, verdict}
 }

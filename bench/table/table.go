@@ -82,3 +82,11 @@ func Percent(share float64) string {
 	}
 	return fmt.Sprintf("%.1f %%", 100*min(share, 0.999))
 }
+
+// Verdict says whether a goal is reached.
+func Verdict(reached bool) string {
+	if reached {
+		return "yes"
+	}
+	return "**no**"
+}
