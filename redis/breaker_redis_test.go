@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -69,6 +70,9 @@ func TestAHostileRedisHoldsUpNoBreaker(t *testing.T) {
 	other := miniredis.RunT(t)
 	require.NoError(t, other.Set(key, "\x1b[2Janother's"))
 
+	huge := miniredis.RunT(t)
+	require.NoError(t, huge.Set(key, strings.Repeat(" ", maxState+1)))
+
 	const late = "no answer from Redis in 50ms"
 	const year = "*4\r\n$0\r\n\r\n$20\r\n99999999999999999999\r\n$1\r\n0\r\n$1\r\n1\r\n"
 	tests := map[string]struct{ addr, says string }{
@@ -81,6 +85,7 @@ func TestAHostileRedisHoldsUpNoBreaker(t *testing.T) {
 		"no time":              {server(t, answering("*4\r\n$0\r\n\r\n$4\r\nsoon\r\n$1\r\n0\r\n$1\r\n1\r\n")), "nonsense for a time"},
 		"a time far away":      {server(t, answering(year)), "nonsense for a time"},
 		"never swaps":          {server(t, answering("*4\r\n$2\r\n{}\r\n$10\r\n1700000000\r\n$1\r\n0\r\n$1\r\n0\r\n")), "0 buckets"},
+		"a huge state":         {huge.Addr(), "Redis has 262145 bytes under \"" + key + "\", which no breaker's state has; delete the key"},
 		"a huge reply":         {server(t, answering("$9999999\r\nx")), late},
 		"the key is another's": {other.Addr(), `invalid character '\\x1b'`},
 		"the key is a list":    {list.Addr(), "WRONGTYPE"},

@@ -594,6 +594,25 @@ func TestALostRedisEndsNoOpenBreaker(t *testing.T) {
 	})
 }
 
+func TestTheLongestStateIsNoNonsense(t *testing.T) {
+	const most = math.MaxUint32
+	counts := gobreaker.Counts{Requests: most, TotalSuccesses: most, TotalFailures: most, TotalExclusions: most, ConsecutiveSuccesses: most, ConsecutiveFailures: most}
+	o := BreakerOptions{Client: redis.NewClient(&redis.Options{}), Key: "k", Settings: gobreaker.Settings{Interval: 1000*time.Second - 1, BucketPeriod: time.Second}}
+	defer o.Client.Close()
+	require.NoError(t, o.Validate())
+	b := NewBreaker(o)
+	defer b.Close()
+	at := time.Unix(1e9, 1).In(time.FixedZone("", 3600))
+	r := record{SharedState: gobreaker.SharedState{Generation: math.MaxUint64, Age: math.MaxUint64, Counts: counts, Start: at, Expiry: at}, Prober: b.id, Since: at, Until: at}
+	for range b.buckets() {
+		r.Buckets = append(r.Buckets, counts)
+	}
+	require.Len(t, r.Buckets, 1000)
+	data, err := r.encode(0)
+	require.NoError(t, err)
+	require.Less(t, len(data), maxState)
+}
+
 func TestNonsenseInRedisIsSaidAndReplaced(t *testing.T) {
 	good := func(change func(*record)) string {
 		r := record{SharedState: gobreaker.SharedState{Generation: 7, Buckets: make([]gobreaker.Counts, 1), Start: time.Now()}}

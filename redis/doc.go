@@ -92,6 +92,7 @@
 // the other, the share of those who have not.
 //
 // What no client can help: a Redis that grants more than it should, that says
-// that others have the whole quota, that keeps saying the breaker has opened, or
-// that announces a reply of gigabytes, for which go-redis makes room at once.
+// that others have the whole quota, that keeps saying the breaker has opened, that
+// announces a reply of gigabytes, for which go-redis makes room at once, or that
+// nests one millions deep, where go-redis runs out of stack, and the program ends.
 package fleet

@@ -41,6 +41,10 @@ func newKeyRegister(o BreakerOptions) keyRegister {
 // stateKey is where gobreaker keeps the state.
 func stateKey(s gobreaker.Settings) string { return "gobreaker:state:" + s.Name }
 
+// maxState is the length that is looked at: breakers have a thousand buckets at
+// most, of less than 200 bytes.
+const maxState = 1 << 18
+
 var swapScript = redis.NewScript(`
 redis.replicate_commands()
 local time = redis.call('TIME')
@@ -59,6 +63,9 @@ func (r keyRegister) swap(ctx context.Context, old, next string) (reading, error
 	}
 	if len(reply) != 4 {
 		return reading{}, fmt.Errorf("fleet: Redis answered nonsense: %d items, not the state, the time in two parts and whether it was changed", len(reply))
+	}
+	if len(reply[0]) > maxState {
+		return reading{}, fmt.Errorf("fleet: Redis has %d bytes under %q, which no breaker's state has; delete the key", len(reply[0]), r.key)
 	}
 	seconds, err := strconv.ParseInt(reply[1], 10, 64)
 	micros, err2 := strconv.ParseInt(reply[2], 10, 64)
