@@ -50,7 +50,7 @@ type Key struct {
 	Attempts Attempts       // as the soak's own layer above it has seen them
 	Other    string         // the error of the first of the attempts that should not be
 	Begun    int64          // requests that began to be written, of every kind
-	Sent     int64          // and those that were written to the end
+	Answered int64          // and those that got an answer, or its beginning
 	KMS      kmstest.Counts // Sign requests
 	Requests int            // requests of every kind
 }
@@ -121,7 +121,7 @@ func (r *Result) Checks() []Check {
 		r.keys("a key's Stats are what its attempts were answered", Key.counted),
 		r.keys("the KMS counted the requests that went out", func(k Key) string {
 			counted := int64(k.Requests)
-			return broken(counted < k.Sent || counted > k.Begun, "%d of %d went out whole, and the KMS counted %d", k.Sent, k.Begun, counted)
+			return broken(counted < k.Answered || counted > k.Begun, "%d went out and %d were answered, and the KMS counted %d", k.Begun, k.Answered, counted)
 		}),
 		r.keys("the KMS answered what the attempts were answered, and late ones", Key.agrees),
 		r.stacks("after Close nothing is signed", func(s Stack) string { return broken(!s.Closed, "it signed, or failed otherwise") }),

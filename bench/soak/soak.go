@@ -273,7 +273,7 @@ func (s *stack) account(closed bool) Stack {
 			Attempts: r.probe.attempts,
 			Other:    text(r.probe.other),
 			Begun:    r.begun.Load(),
-			Sent:     r.sent.Load(),
+			Answered: r.answered.Load(),
 			KMS:      r.server.Stats().Op("Sign"),
 			Requests: r.server.Stats().Total().Requests,
 		})

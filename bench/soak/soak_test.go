@@ -203,7 +203,7 @@ func TestACountThatIsOffByOneIsFound(t *testing.T) {
 			spoiled := decode(t, text)
 			key(spoiled).Requests = int(key(spoiled).Begun) + 1
 			require.Contains(t, spoiled.broken(), "the KMS counted the requests that went out")
-			key(spoiled).Requests = int(key(spoiled).Sent) - 1
+			key(spoiled).Requests = int(key(spoiled).Answered) - 1
 			require.Contains(t, spoiled.broken(), "the KMS counted the requests that went out")
 		}
 	}

@@ -46,11 +46,11 @@ type stack struct {
 
 // A region is the KMS in one Region, and what is counted on the way to it.
 type region struct {
-	server *kmstest.Server
-	client *kms.Client
-	begun  atomic.Int64 // requests that began to be written
-	sent   atomic.Int64 // and those that were written to the end
-	probe  probe
+	server   *kmstest.Server
+	client   *kms.Client
+	begun    atomic.Int64 // requests that began to be written
+	answered atomic.Int64 // and those that got an answer, or its beginning
+	probe    probe
 }
 
 // open builds a design. Tamper, if there is one, goes on top of the stack.
@@ -112,10 +112,9 @@ func (s *stack) quiet() bool {
 	return s.signer.Stats().InFlight == 0
 }
 
-// A countingClient counts the requests that go out. Those that were written to
-// their end the KMS has: it reads what was written even if the client hangs up at
-// once, for a connection in memory loses nothing. Of one that was cancelled while
-// it was being written, the KMS has seen the headers or nothing.
+// A countingClient counts the requests that go out. What was answered the KMS has
+// had. Of one that was cancelled around the time when it was written it has had all,
+// the headers, or nothing: net/http tells of a request's end before it flushes it.
 type countingClient struct {
 	next   kms.HTTPClient
 	region *region
@@ -123,12 +122,8 @@ type countingClient struct {
 
 func (c *countingClient) Do(req *http.Request) (*http.Response, error) {
 	trace := &httptrace.ClientTrace{
-		WroteHeaders: func() { c.region.begun.Add(1) },
-		WroteRequest: func(w httptrace.WroteRequestInfo) {
-			if w.Err == nil {
-				c.region.sent.Add(1)
-			}
-		},
+		WroteHeaders:         func() { c.region.begun.Add(1) },
+		GotFirstResponseByte: func() { c.region.answered.Add(1) },
 	}
 	return c.next.Do(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
 }
