@@ -63,6 +63,19 @@ func TestFurtherHedgesAreADelayApart(t *testing.T) {
 	})
 }
 
+func TestAHedgeThatFailsWhenTheNextIsDueDoesNotTakeItsPlace(t *testing.T) {
+	for range 200 { // which of the two is seen first is chance
+		synctest.Test(t, func(t *testing.T) {
+			s := &script{steps: []step{{takes: time.Hour}, {takes: 10 * ms, err: errDown}, {takes: ms}}}
+			start := time.Now()
+			got, err := wrap(s, hedge.Options{Delay: 10 * ms, MaxHedges: 2, Budget: hedge.NewBudget(2)}).Call(t.Context(), 1)
+			require.NoError(t, err)
+			require.Equal(t, "hedge 2", got)
+			require.Equal(t, 21*ms, time.Since(start))
+		})
+	}
+}
+
 func TestLosersAreCancelledAndTheirGoroutinesEndSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &script{steps: []step{{takes: time.Hour}, {takes: time.Hour}, {}}}

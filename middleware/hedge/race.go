@@ -25,12 +25,10 @@ func (s *service[Req, Resp]) race(ctx context.Context, req Req, delay time.Durat
 	r.send()
 	timer := time.NewTimer(delay)
 	defer timer.Stop()
-	for {
+	for due := false; ; {
 		select {
 		case <-timer.C:
-			if r.hedge() {
-				timer.Reset(delay)
-			}
+			due = true
 		case res := <-r.results:
 			switch {
 			case res.err == nil: // a success; or a panic, which is not kept from anyone
@@ -38,6 +36,12 @@ func (s *service[Req, Resp]) race(ctx context.Context, req Req, delay time.Durat
 				return res.end()
 			case r.lost(res):
 				return res.resp, failure(r.failed)
+			}
+		}
+		if due && len(r.results) == 0 { // a result that is there may make a hedge needless
+			due = false
+			if r.hedge() {
+				timer.Reset(delay)
 			}
 		}
 	}
@@ -67,7 +71,7 @@ func (r *race[Req, Resp]) send() {
 // hedge sends a hedge that is due, where it is allowed, and reports whether
 // there may be another one.
 func (r *race[Req, Resp]) hedge() (more bool) {
-	if r.idle > 0 || len(r.results) > 0 || r.ctx.Err() != nil || !r.Budget.Withdraw() {
+	if r.idle > 0 || r.ctx.Err() != nil || !r.Budget.Withdraw() {
 		return false
 	}
 	r.tell(r.OnHedge, turret.EventHedge, Event{r.sent, time.Since(r.start)})
