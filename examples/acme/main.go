@@ -104,7 +104,7 @@ func subject(cert *x509.Certificate) string {
 func parse(args []string, stderr io.Writer) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("acme", flag.ContinueOnError)
-	flags.StringVar(&o.keyURI, "key", "", "use the key of this `URI`, awskms:///…, for the account at first")
+	command.KeyVar(flags, &o.keyURI, "use the key of this `URI`, awskms:///…, for the account at first")
 	flags.StringVar(&o.spec, "spec", "P-256", "type of the account's keys in the process's own KMS: P-256, P-384, P-521 or RSA-2048")
 	if err := command.Parse(flags, args, 0, "[flags]\n\nOrders a certificate from an ACME CA in the process, with keys in a KMS.", stderr); err != nil {
 		return o, err

@@ -157,7 +157,7 @@ func build(ctx context.Context, p signer.KeyProvider) (*signer.Signer, error) {
 func parse(args []string, stderr io.Writer) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("ca", flag.ContinueOnError)
-	flags.StringVar(&o.keyURI, "key", "", "make one root, with the key of this `URI`, awskms:///…")
+	command.KeyVar(flags, &o.keyURI, "make one root, with the key of this `URI`, awskms:///…")
 	flags.BoolVar(&o.pss, "pss", false, "sign with RSA-PSS, where -key is an RSA key; default PKCS #1 v1.5")
 	flags.StringVar(&o.out, "out", "", "write PEM files to this new `folder`, one folder in it for each root")
 	if err := command.Parse(flags, args, 0, "[flags]\n\nMakes a root, two certificates, their requests and a revocation list with keys in a KMS.", stderr); err != nil {

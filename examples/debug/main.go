@@ -90,7 +90,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("debug", flag.ContinueOnError)
 	flags.StringVar(&o.listen, "listen", "127.0.0.1:0", "serve the page on this `address`")
-	flags.StringVar(&o.keyURI, "key", "", "show a signer with the key of this `URI`, awskms:///…, too")
+	command.KeyVar(flags, &o.keyURI, "show a signer with the key of this `URI`, awskms:///…, too")
 	flags.StringVar(&o.screenshot, "screenshot", "", "have Chromium write a picture of the page to this `file`, and exit")
 	flags.DurationVar(&o.after, "after", 64*time.Second, "how long to wait for what -screenshot shows")
 	if err := command.Parse(flags, args, 0, "[flags]\n\nServes the debug page of two signers at work, one of which has a Region that fails.", stderr); err != nil {

@@ -33,7 +33,8 @@ func main() { command.Main("failover", run) }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("failover", flag.ContinueOnError)
-	uri := flags.String("key", "", "sign with the key of this `URI`, awskms:///…, in place of a KMS in the process")
+	var uri string
+	command.KeyVar(flags, &uri, "sign with the key of this `URI`, awskms:///…, in place of a KMS in the process")
 	duration := flags.Duration("for", 0, "how long to sign; 0 is the schedule once, or ten seconds with -key")
 	if err := command.Parse(flags, args, 0, "[flags]\n\nSigns with a key in two Regions, of which one fails, and prints who signed.", stderr); err != nil {
 		return err
@@ -43,9 +44,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	events := schedule
 	var provider signer.KeyProvider
-	if *uri != "" {
+	if uri != "" {
 		var err error
-		if provider, err = awskms.Open(ctx, *uri); err != nil {
+		if provider, err = awskms.Open(ctx, uri); err != nil {
 			return err
 		}
 		events = []event{{length: 10 * time.Second, state: "as it is"}}

@@ -162,7 +162,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags := flag.NewFlagSet("jws", flag.ContinueOnError)
 	flags.IntVar(&o.tokens, "n", 30, "number of tokens for each algorithm")
 	flags.StringVar((*string)(&o.algorithm), "alg", "", "use this `algorithm` only: "+list(names)+";\nwith -key the default is the first that fits the key")
-	flags.StringVar(&o.keyURI, "key", "", "use the key of this `URI`, awskms:///…, in place of a KMS in the process")
+	command.KeyVar(flags, &o.keyURI, "use the key of this `URI`, awskms:///…, in place of a KMS in the process")
 	if err := command.Parse(flags, args, 0, "[flags]\n\nIssues JSON Web Tokens with keys in a KMS that fails now and then, and verifies\nthem with go-jose and with golang-jwt.", stderr); err != nil {
 		return o, err
 	}

@@ -98,7 +98,7 @@ func (o options) provider(ctx context.Context, srv *kmstest.Server) (signer.KeyP
 func parse(args []string, stderr io.Writer) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("release", flag.ContinueOnError)
-	flags.StringVar(&o.keyURI, "key", "", "sign with the key of this `URI`, awskms:///…, in place of a throw-away one")
+	command.KeyVar(flags, &o.keyURI, "sign with the key of this `URI`, awskms:///…, in place of a throw-away one")
 	flags.BoolVar(&o.pss, "pss", false, "sign with RSA-PSS, where the key is an RSA key; default PKCS #1 v1.5")
 	flags.StringVar(&o.out, "out", "", "write to this `folder`, in place of the file's own")
 	if err := command.Parse(flags, args, 1, "[flags] [FILE]\n\nSigns a file with a key in a KMS, so that openssl verifies it: writes FILE.sig and FILE.pub.pem.\nWithout FILE it shows itself with each type of key.", stderr); err != nil {

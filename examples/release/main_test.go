@@ -351,6 +351,7 @@ func TestMistakesGetOneClearLine(t *testing.T) {
 		{[]string{file, file}, "is one too many; flags come first, and at most 1 other after them"},
 		{[]string{"-pss"}, "there is no file to sign; name it after the flags"},
 		{[]string{"-key", "kms:foo", file}, "is no key URI"},
+		{[]string{"-key", "", file}, `flag -key: it is empty; a key's URI reads awskms:///alias/release?region=eu-west-1`}, // -key "$UNSET"
 		{[]string{"-pss", "-key", uri(t, srv, types.KeySpecEccNistP384), file}, "-pss is for RSA keys, and this key is none; leave it out"},
 		{[]string{"-pss", "-key", uri(t, srv, types.KeySpecEccNistEdwards25519), file}, "-pss is for RSA keys"},
 		{[]string{filepath.Join(dir, "missing")}, "no such file"},

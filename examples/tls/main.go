@@ -120,7 +120,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.IntVar(&o.mutual, "mutual", 100, "number of handshakes with mutual TLS, in each of its versions; not with -key")
 	flags.IntVar(&o.clients, "clients", 16, "number of clients at once")
 	flags.StringVar(&o.listen, "listen", "", "keep serving HTTPS on this `address`, in place of the runs")
-	flags.StringVar(&o.keyURI, "key", "", "use the key of this `URI`, awskms:///…, in place of a KMS in the process;\nits faults are its own, and only the stack runs")
+	command.KeyVar(flags, &o.keyURI, "use the key of this `URI`, awskms:///…, in place of a KMS in the process;\nits faults are its own, and only the stack runs")
 	flags.StringVar(&o.spec, "spec", "P-256", "type of the key in the process's own KMS: P-256, P-384, P-521, RSA-2048 or Ed25519")
 	if err := command.Parse(flags, args, 0, "[flags]\n\nServes TLS with a key in a KMS that fails, through a plain SDK signer and through\nturret's stack, and compares the handshakes that each one lost.", stderr); err != nil {
 		return o, err

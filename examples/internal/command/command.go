@@ -47,6 +47,19 @@ func (m mistake) Unwrap() error { return m.error }
 // Mistakef returns an error that is a mistake on the command line.
 func Mistakef(format string, args ...any) error { return mistake{fmt.Errorf(format, args...)} }
 
+// KeyVar defines the flag -key, which names a real key in place of a throw-away one.
+// Given and empty, as by a variable that the shell does not have, it is a mistake: who
+// names a key does not want another's signatures.
+func KeyVar(flags *flag.FlagSet, uri *string, usage string) {
+	flags.Func("key", usage, func(value string) error {
+		if value == "" {
+			return errors.New("it is empty; a key's URI reads awskms:///alias/release?region=eu-west-1")
+		}
+		*uri = value
+		return nil
+	})
+}
+
 // Parse parses the flags of a command that takes up to operands other arguments.
 // Asked for help, it prints usage and the flags, and returns flag.ErrHelp.
 func Parse(flags *flag.FlagSet, args []string, operands int, usage string, stderr io.Writer) error {
