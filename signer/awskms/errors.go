@@ -51,7 +51,7 @@ var meanings = map[string]meaning{
 	"ExpiredToken":                        expired,
 	"DisabledException":                   {turret.Permanent, "the key is disabled; enable it"},
 	"KMSInvalidStateException":            {turret.Permanent, "the key's state does not allow it; one that is to be deleted can be kept, by CancelKeyDeletion"},
-	"NotFoundException":                   {turret.Permanent, "there is no such key here; check the id, the account and the Region"},
+	"NotFoundException":                   {turret.Permanent, "there is no such key here; check the id (an alias's begins with alias/), the account and the Region"},
 	"InvalidArnException":                 {turret.Permanent, "the ARN is not a key's or an alias's"},
 	"InvalidKeyUsageException":            {turret.Permanent, "the key is not made for this: its usage or its spec is another"},
 	"InvalidGrantTokenException":          {turret.Permanent, "a grant token is not valid"},
@@ -202,6 +202,9 @@ func (c *cause) innermost() string {
 	}
 	if canceled, ok := errors.AsType[*smithy.CanceledError](c.err); ok && canceled.Err != nil {
 		return canceled.Err.Error()
+	}
+	if operation, ok := errors.AsType[*smithy.OperationError](c.err); ok && operation.Err != nil {
+		return operation.Err.Error() // the operation's name is there already
 	}
 	return c.err.Error()
 }

@@ -88,7 +88,7 @@ func TestErrorsOfAKeyThatIsNone(t *testing.T) {
 	encrypt, err := srv.Client().CreateKey(t.Context(), &kms.CreateKeyInput{KeySpec: types.KeySpecRsa2048, KeyUsage: types.KeyUsageTypeEncryptDecrypt})
 	require.NoError(t, err)
 	for name, tc := range map[string]struct{ keyID, want string }{
-		"unknown":        {"1234abcd-12ab-34cd-56ef-1234567890ab", "there is no such key here; check the id, the account and the Region"},
+		"unknown":        {"1234abcd-12ab-34cd-56ef-1234567890ab", "there is no such key here; check the id (an alias's begins with alias/), the account and the Region"},
 		"no alias":       {"alias/nobody", "there is no such key here"},
 		"other region":   {"arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab", "there is no such key here"},
 		"symmetric":      {srv.CreateKey(types.KeySpecSymmetricDefault), "only asymmetric keys sign"},
@@ -244,6 +244,15 @@ func TestTheCallersEndIsItsOwnDoing(t *testing.T) {
 		require.ErrorContains(t, err, "given up before KMS had answered", "as losers of hedges are, of a KMS that is in time")
 		require.Equal(t, turret.Canceled, turret.Outcome(ctx, err))
 	})
+}
+
+func TestBuildOfACallerWhoHasGoneSaysSoInFewWords(t *testing.T) {
+	srv := server(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := signer.NewBuilder(awskms.New(srv.Client(), "alias/release")).Build(ctx)
+	require.ErrorIs(t, err, context.Canceled)
+	require.EqualError(t, err, "signer: alias/release: given up before KMS had answered: GetPublicKey: context canceled")
 }
 
 func TestNothingSecretIsInAnError(t *testing.T) {
