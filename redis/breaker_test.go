@@ -980,6 +980,7 @@ func TestValidateRefusesABreakerThatCannotWork(t *testing.T) {
 		says   string
 	}{
 		"no client":        {func(o *BreakerOptions) { o.Client = nil }, "Client is nil"},
+		"a nil client":     {func(o *BreakerOptions) { o.Client = (*redis.Client)(nil) }, "Client is nil"},
 		"no key":           {func(o *BreakerOptions) { o.Key = "" }, "Key is empty"},
 		"negative timeout": {func(o *BreakerOptions) { o.Timeout = -1 }, "Timeout is -1ns"},
 		"settings":         {func(o *BreakerOptions) { o.Settings.Interval = -1 }, "Interval is -1ns"},

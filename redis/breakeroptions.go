@@ -47,7 +47,7 @@ type BreakerOptions struct {
 // Validate says what is wrong with o, or returns nil.
 func (o BreakerOptions) Validate() error {
 	switch {
-	case o.Client == nil:
+	case isNil(o.Client):
 		return errors.New("fleet: Client is nil; set the client of the Redis that the fleet shares")
 	case o.Key == "":
 		return errors.New("fleet: Key is empty; name what is called, as all who share the breaker do")

@@ -426,6 +426,7 @@ func TestValidateRefusesWhatCannotWork(t *testing.T) {
 		says   string
 	}{
 		"no client":         {func(o *LimiterOptions) { o.Client = nil }, "Client is nil"},
+		"a nil client":      {func(o *LimiterOptions) { o.Client = (*redis.ClusterClient)(nil) }, "Client is nil"},
 		"no key":            {func(o *LimiterOptions) { o.Key = "" }, "Key is empty"},
 		"no rate":           {func(o *LimiterOptions) { o.Rate = 0 }, "Rate is 0"},
 		"NaN":               {func(o *LimiterOptions) { o.Rate = rate.Limit(math.NaN()) }, "Rate is NaN"},

@@ -3,6 +3,7 @@ package fleet
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -66,7 +67,7 @@ const (
 // Validate says what is wrong with o, or returns nil.
 func (o LimiterOptions) Validate() error {
 	switch {
-	case o.Client == nil:
+	case isNil(o.Client):
 		return errors.New("fleet: Client is nil; set the client of the Redis that the fleet shares")
 	case o.Key == "":
 		return errors.New("fleet: Key is empty; name the quota, as all who share it do")
@@ -85,6 +86,12 @@ func (o LimiterOptions) Validate() error {
 		return fmt.Errorf("fleet: Timeout is %v; it is how long Redis may take to answer, or 0 for %v", o.Timeout, defaultTimeout)
 	}
 	return nil
+}
+
+// isNil reports whether c is nil, or a nil pointer in an interface.
+func isNil(c redis.UniversalClient) bool {
+	v := reflect.ValueOf(c)
+	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
 }
 
 func (o LimiterOptions) withDefaults() LimiterOptions {
