@@ -20,8 +20,9 @@
 // calls, except one as a probe when that time is over: a call, or beside one a
 // copy of it, with Options.Beside. A probe that succeeds ends the probation; one
 // that fails begins another, twice as long. When the last member would go on
-// probation, or only some that are on it are ready, nobody is better than anybody
-// else, and all come back.
+// probation nobody is better than anybody else, and all come back. For that, one
+// that is not ready counts as little as one on probation, unless it says
+// ([turret.RetryAfter]) that it soon will be.
 //
 // An error counts by its [turret.Outcome]:
 //

@@ -658,6 +658,32 @@ func TestTheLastMemberThatIsReadyIsNotOnProbation(t *testing.T) {
 	}
 }
 
+func TestAMemberThatWillSoonBeReadyBringsNobodyBack(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var changes int
+		a, b := newServer("a", time.Millisecond), newServer("b", time.Millisecond)
+		s := pool(balance.Options{OnChange: func(balance.Event) { changes++ }}, a, b)
+		load(t, s, 10, time.Second)
+		full := turret.WithRetryAfter(of(turret.Rejected), 5*time.Millisecond)
+		a.fail(full)
+		a.unready(full)
+		b.fail(errBoom)
+		load(t, s, 10, 400*time.Millisecond)
+		require.Equal(t, 1, changes, "the other one that fails goes")
+		b.calls.Store(0)
+		load(t, s, 10, 50*time.Millisecond)
+		require.Zero(t, b.calls.Load(), "and stays away")
+
+		tripped := turret.WithRetryAfter(of(turret.Rejected), time.Minute)
+		a.fail(tripped)
+		a.unready(tripped)
+		b.recover()
+		got, err := s.Call(t.Context(), 1)
+		require.NoError(t, err)
+		require.Equal(t, "b", got, "it would be probed before that minute is over")
+	})
+}
+
 func TestAMemberOnProbationThatIsNotReadyIsNotProbed(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		a, b := newServer("a", 10*time.Millisecond), newServer("b", 0)

@@ -31,6 +31,13 @@ const (
 
 func (m *member[Req, Resp]) ready() bool { return turret.Ready(m.below) == nil }
 
+// readyWithin reports whether m is ready, or says that it will be before d is over.
+func (m *member[Req, Resp]) readyWithin(d time.Duration) bool {
+	err := turret.Ready(m.below)
+	after, ok := turret.RetryAfter(err)
+	return err == nil || ok && after < d
+}
+
 // isFree reports whether m is ready, and no rival of the call that ctx is of has
 // it: a hedge above must not send two calls of one request to the same member.
 func (m *member[Req, Resp]) isFree(ctx context.Context) bool {

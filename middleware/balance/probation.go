@@ -23,7 +23,9 @@ const never = math.MaxInt64
 
 // expel puts m on probation for failing in the given term.
 func (b *Balancer[Req, Resp]) expel(ctx context.Context, m *member[Req, Resp], term uint32, err error, now time.Duration) {
-	alone := !slices.ContainsFunc(b.roster.Load().in, func(other *member[Req, Resp]) bool { return other != m && other.ready() })
+	alone := !slices.ContainsFunc(b.roster.Load().in, func(other *member[Req, Resp]) bool {
+		return other != m && other.readyWithin(b.options.Probation)
+	})
 	b.change(ctx, func() []Event {
 		if m.out || m.isRemoved() || m.term.Load() != term {
 			return nil // another call's failure was faster
@@ -48,11 +50,15 @@ func (b *Balancer[Req, Resp]) expel(ctx context.Context, m *member[Req, Resp], t
 }
 
 // recall ends all probations if, of the members there are, only some that have
-// one are ready, and returns those that are in then; otherwise it returns nil.
+// one are ready, and none of the others says that it will be before the next probe.
+// It returns those that are in then, and otherwise nil.
 func (b *Balancer[Req, Resp]) recall(ctx context.Context, in []*member[Req, Resp]) []*member[Req, Resp] {
-	nobodyIsOut := b.nextProbe.Load() == never
-	ready := (*member[Req, Resp]).ready
-	if nobodyIsOut || slices.ContainsFunc(in, ready) || !slices.ContainsFunc(b.roster.Load().all, ready) {
+	next := b.nextProbe.Load()
+	if next == never {
+		return nil
+	}
+	soon := func(m *member[Req, Resp]) bool { return m.readyWithin(time.Duration(next) - b.now()) }
+	if slices.ContainsFunc(in, soon) || !slices.ContainsFunc(b.roster.Load().all, (*member[Req, Resp]).ready) {
 		return nil
 	}
 	b.change(ctx, func() []Event { return b.bringBack(b.now()) })
