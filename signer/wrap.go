@@ -235,6 +235,8 @@ func (w *Wrapped) explain(err error) error {
 			Reason:  closedWhile(err),
 			Err:     turret.WithClass(fmt.Errorf("%w: %w", ErrClosed, err), turret.Permanent),
 		}
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled): // the caller's
+		return &Error{KeyType: keyType(w.pub), Reason: fmt.Sprintf("the wrapped signer (%s) had not answered", keyType(w.pub)), Err: err}
 	}
 	return err
 }

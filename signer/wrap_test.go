@@ -48,6 +48,8 @@ func TestWrappedSignerThatIgnoresItsContextLetsTheCallerGo(t *testing.T) {
 		start := time.Now()
 		_, err := w.Call(ctx, request)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.EqualError(t, err, "signer: the wrapped signer (ECDSA P-256) had not answered: context deadline exceeded")
+		require.Equal(t, turret.Canceled, turret.Outcome(ctx, err))
 		require.Equal(t, time.Second, time.Since(start))
 		close(release)
 		synctest.Wait() // the bubble would report an operation that stays
