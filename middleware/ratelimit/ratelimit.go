@@ -36,6 +36,7 @@ package ratelimit
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/turretgo/turret"
@@ -101,6 +102,8 @@ func (s *service[Req, Resp]) wait(ctx context.Context) error {
 	kind := turret.EventRefuse
 	if u, ok := err.(unready); ok {
 		kind, err = turret.EventUnready, u.error
+	} else if err != nil && err == ctx.Err() {
+		err = fmt.Errorf("ratelimit: no token had come yet: %w", err)
 	}
 	if s.onWait != nil {
 		s.onWait(ctx, Wait{time.Since(start), err})

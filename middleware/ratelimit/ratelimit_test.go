@@ -66,6 +66,19 @@ func TestErrorIsAsPreciseAsItsReaderNeeds(t *testing.T) {
 	require.EqualValues(t, 9_986_190_387, wait, "who computes with it gets all of it")
 }
 
+func TestErrorOfACallerWhoGoesTellsWhatItWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		svc := wrap(ratelimit.Options{Rate: 1, Burst: 1}, &backend{})
+		_, err := svc.Call(t.Context(), 1)
+		require.NoError(t, err)
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(300*time.Millisecond, cancel)
+		_, err = svc.Call(ctx, 1)
+		require.EqualError(t, err, "ratelimit: no token had come yet: context canceled")
+		require.Equal(t, turret.Canceled, turret.Outcome(ctx, err))
+	})
+}
+
 func TestNoWaitRefusesRatherThanWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		below, start := &backend{}, time.Now()
