@@ -52,6 +52,9 @@ func newVerifier(ctx context.Context, client *http.Client, issuer, audience stri
 // byGoJose returns the claims of a token that is valid, as go-jose has it.
 func (v *verifier) byGoJose(token string) (josejwt.Claims, error) {
 	var claims josejwt.Claims
+	if err := compact(token); err != nil {
+		return claims, err
+	}
 	var algorithms []jose.SignatureAlgorithm
 	for _, name := range v.algorithms() {
 		algorithms = append(algorithms, jose.SignatureAlgorithm(name))
@@ -78,6 +81,9 @@ func (v *verifier) byGoJose(token string) (josejwt.Claims, error) {
 // byGolangJWT returns the claims of a token that is valid, as golang-jwt has it.
 func (v *verifier) byGolangJWT(token string) (golangjwt.RegisteredClaims, error) {
 	var claims golangjwt.RegisteredClaims
+	if err := compact(token); err != nil {
+		return claims, err
+	}
 	_, err := golangjwt.ParseWithClaims(token, &claims,
 		func(t *golangjwt.Token) (any, error) {
 			id, _ := t.Header["kid"].(string)
@@ -92,6 +98,20 @@ func (v *verifier) byGolangJWT(token string) (golangjwt.RegisteredClaims, error)
 		golangjwt.WithLeeway(leeway),
 	)
 	return claims, err
+}
+
+// compact returns an error unless a token is written as tokens are. Decoders pass
+// over a newline in it, and the same token would then verify in many spellings: bad
+// for whoever keeps a list of those that are revoked, or used.
+func compact(token string) error {
+	for _, r := range token {
+		switch {
+		case 'A' <= r && r <= 'Z', 'a' <= r && r <= 'z', '0' <= r && r <= '9', r == '-', r == '_', r == '.':
+		default:
+			return fmt.Errorf("the token has %q in it, which is not of base64url", r)
+		}
+	}
+	return nil
 }
 
 // key returns the published key of that id, which is for its own algorithm only.

@@ -60,6 +60,7 @@ func TestATamperedTokenIsRefused(t *testing.T) {
 		sig[10] ^= 1
 		bothRefuse(t, v, parts[0]+"."+parts[1]+"."+base64.RawURLEncoding.EncodeToString(sig), "another signature")
 		bothRefuse(t, v, parts[0]+"."+parts[1]+".", "no signature")
+		bothRefuse(t, v, token[:len(token)-5]+"\r\n"+token[len(token)-5:], "a newline in the signature")
 		bothRefuse(t, v, "", "no token")
 	}
 }
