@@ -95,6 +95,8 @@ func (r *record) check(s gobreaker.Settings, buckets int, now time.Time) error {
 		return fmt.Errorf("%d buckets, not %d", len(r.Buckets), buckets)
 	case len(r.Prober) > idSize:
 		return fmt.Errorf("the name of who probes has %d bytes", len(r.Prober))
+	case r.Start.IsZero() && buckets > 1: // by which they would never move on
+		return errors.New("it has no beginning")
 	case r.Start.After(late):
 		return errors.New("it begins in the future")
 	case r.Since.After(late):
