@@ -11,13 +11,13 @@ import (
 )
 
 // machine says where and with what a report was made, a line each.
-func machine(took time.Duration) string {
+func machine(commit string, took time.Duration) string {
 	var b strings.Builder
 	line := func(what, value string) { fmt.Fprintf(&b, "- %s: %s\n", what, value) }
 	line("date", time.Now().UTC().Format("2006-01-02"))
 	line("machine", fmt.Sprintf("%s, %d CPUs, %s/%s", cpuModel(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH))
 	line("Go", strings.TrimPrefix(runtime.Version(), "go"))
-	line("turret", commit())
+	line("turret", commit)
 	line("peers", strings.Join(peerVersions(), ", "))
 	line("took", took.Round(time.Second).String())
 	return b.String()

@@ -25,7 +25,7 @@ func runReport(ctx context.Context, o options, stdout io.Writer) error {
 	if _, err := os.Stat(documents[0]); err != nil {
 		return fmt.Errorf("run it in the folder bench: %w", err)
 	}
-	start := time.Now()
+	start, measured := time.Now(), commit() // before plots are written
 	texts := make(map[string]string)
 	data := make(map[string]any)
 	plots := plotFolder
@@ -52,7 +52,7 @@ func runReport(ctx context.Context, o options, stdout io.Writer) error {
 		}
 		fmt.Fprintf(os.Stderr, "report: %s done after %v\n", name, time.Since(start).Round(time.Second))
 	}
-	texts["machine"] = machine(time.Since(start))
+	texts["machine"] = machine(measured, time.Since(start))
 	texts["summary"] = summary(data["faults"].([]faults.Result), data["handshake"].([]handshakeRow))
 	for _, document := range documents {
 		if err := fillFile(document, o, texts); err != nil {
