@@ -247,9 +247,9 @@ func TestAnInterruptEndsTheSigning(t *testing.T) {
 
 func TestAnOutageEndsWithItsReasonAndLeavesNothing(t *testing.T) {
 	for want, faults := range map[string]kmstest.Faults{
-		"503":                 {Down: true},
-		"ThrottlingException": {Throttle: 1},
-		"no answer within 1s": {Hang: 1},
+		"503":                          {Down: true},
+		"ThrottlingException":          {Throttle: 1},
+		"KMS had not answered in time": {Hang: 1},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			srv := server(t)
