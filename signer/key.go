@@ -44,6 +44,7 @@ type (
 //
 //	Algorithms() []Algorithm // what it signs with; the default is what a KMS pairs with its public key
 //	Name() string            // what Describe, errors and breakers call it among replicas
+//	KeyID() string           // which key it is, for the errors of a Signer; for AWS, the ARN
 //	Ready() error            // see turret.Readier
 //	Close() error            // gives back what it holds; called by Signer.Close
 type Key interface {
@@ -125,6 +126,9 @@ func (r *replicated) Replicas() []Key { return r.keys }
 func (r *replicated) Algorithms() []Algorithm { return algorithms(r.Key) }
 func (r *replicated) takesMessages() bool     { return takesMessages(r.Key) }
 
+// KeyID is the first replica's.
+func (r *replicated) KeyID() string { return keyID(r.Key) }
+
 // checkKey returns an error if k breaks a Key's contract at first sight.
 func checkKey(k Key) error {
 	if isNil(k) {
@@ -177,6 +181,14 @@ func keyName(k Key, i, n int) string {
 		return ""
 	}
 	return fmt.Sprintf("replica %d", i+1)
+}
+
+// keyID is which key k is, or "" if it does not tell.
+func keyID(k Key) string {
+	if identified, ok := k.(interface{ KeyID() string }); ok {
+		return identified.KeyID()
+	}
+	return ""
 }
 
 // takesMessages reports whether k wants the whole message, and hashes by itself.

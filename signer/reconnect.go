@@ -67,7 +67,7 @@ type reconnecting struct {
 
 	pub        crypto.PublicKey
 	algorithms []Algorithm
-	name       string
+	name, id   string
 	messages   bool // takesMessages
 	below      []any
 }
@@ -78,6 +78,7 @@ func newReconnecting(opener *opener, first *openKey, o reconnect.Options) Key {
 		pub:        first.Public(),
 		algorithms: algorithms(first.Key),
 		name:       keyName(first.Key, 0, 1),
+		id:         keyID(first.Key),
 		messages:   takesMessages(first.Key),
 		below:      lines(turret.Describe(first.Key)),
 	}
@@ -112,6 +113,7 @@ func (k *reconnecting) Call(ctx context.Context, req Request) (Response, error) 
 func (k *reconnecting) Public() crypto.PublicKey { return k.pub }
 func (k *reconnecting) Algorithms() []Algorithm  { return k.algorithms }
 func (k *reconnecting) Name() string             { return k.name }
+func (k *reconnecting) KeyID() string            { return k.id }
 func (k *reconnecting) takesMessages() bool      { return k.messages }
 func (k *reconnecting) Ready() error             { return turret.Ready(k.service) }
 func (k *reconnecting) String() string           { return turret.Describe(k.service) }

@@ -14,6 +14,7 @@ import (
 // resolver chooses algorithms for one key.
 type resolver struct {
 	pub        crypto.PublicKey
+	keyID      string // "" where the key does not tell
 	keyType    string
 	family     *family
 	algorithms []Algorithm
@@ -21,7 +22,7 @@ type resolver struct {
 
 func newResolver(k Key) resolver {
 	pub := k.Public()
-	return resolver{pub, keyType(pub), familyOf(pub), algorithms(k)}
+	return resolver{pub, keyID(k), keyType(pub), familyOf(pub), algorithms(k)}
 }
 
 // resolve returns the algorithm that opts ask the key for, or an [*Error] that
@@ -100,7 +101,7 @@ func (r resolver) request(a Algorithm, t MessageType, message []byte) (Request, 
 }
 
 func (r resolver) refuse(a Algorithm, reason string) error {
-	return &Error{KeyType: r.keyType, Algorithm: a, Reason: r.keyType + " key " + reason}
+	return &Error{KeyID: r.keyID, KeyType: r.keyType, Algorithm: a, Reason: r.keyType + " key " + reason}
 }
 
 func join(as []Algorithm) string {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -18,7 +19,8 @@ import (
 // makes one. It is safe for concurrent use.
 //
 // Its errors are an [*Error] for what the key cannot do, which no key service
-// sees, and otherwise those of the stack: [turret.Outcome] tells what they mean.
+// sees, and otherwise those of the stack, in an [*Error] where they do not say by
+// themselves which key it is: [turret.Outcome] tells what they mean.
 // [turret.Describe], [turret.Ready] and [turret.Close] work on it.
 type Signer struct {
 	*stack
@@ -95,21 +97,35 @@ func (s *Signer) sign(ctx context.Context, a Algorithm, t MessageType, message [
 		return nil, err
 	}
 	if s.closed.Load() {
-		return nil, &Error{KeyType: s.keyType, Algorithm: a, Reason: "nothing was signed", Err: turret.WithClass(ErrClosed, turret.Permanent)}
+		return nil, s.failed(a, "nothing was signed", turret.WithClass(ErrClosed, turret.Permanent))
 	}
 	if ctx == nil {
 		ctx = context.Background()
 	}
 	if ctx.Err() != nil {
-		return nil, &Error{KeyType: s.keyType, Algorithm: a, Reason: "nothing was signed, for the context had ended before", Err: turret.WithClass(ended(ctx), turret.Canceled)}
+		return nil, s.failed(a, "nothing was signed, for the context had ended before", turret.WithClass(ended(ctx), turret.Canceled))
 	}
 	// The caller may use its slice again while a layer still has a call under way.
 	req.Message = bytes.Clone(req.Message)
 	resp, err := s.service.Call(ctx, req)
 	if err != nil {
-		return nil, err
+		return nil, s.identified(a, err)
 	}
 	return resp.Signature, nil
+}
+
+// identified is err, with the key's id where it has none: many a layer that
+// refuses a call knows nothing of keys, and a process may have several.
+func (s *Signer) identified(a Algorithm, err error) error {
+	var named *Error
+	if s.keyID == "" || errors.As(err, &named) && named.KeyID != "" {
+		return err
+	}
+	return s.failed(a, "nothing was signed", err)
+}
+
+func (s *Signer) failed(a Algorithm, reason string, err error) error {
+	return &Error{KeyID: s.keyID, KeyType: s.keyType, Algorithm: a, Reason: reason, Err: err}
 }
 
 // WithContext returns a copy of s bound to ctx, which ends what the copy's Sign
@@ -143,7 +159,7 @@ func (s *Signer) Close() error {
 // Ready is ErrClosed once the signer is closed; [turret.Ready] asks the stack.
 func (s *Signer) Ready() error {
 	if s.closed.Load() {
-		return &Error{KeyType: s.keyType, Reason: "nothing can be signed", Err: turret.WithClass(ErrClosed, turret.Permanent)}
+		return s.failed("", "nothing can be signed", turret.WithClass(ErrClosed, turret.Permanent))
 	}
 	return nil
 }

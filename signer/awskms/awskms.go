@@ -184,6 +184,7 @@ var _ signer.Key = (*key)(nil)
 func (k *key) Public() crypto.PublicKey       { return k.pub }
 func (k *key) Algorithms() []signer.Algorithm { return k.algorithms }
 func (k *key) Name() string                   { return k.name }
+func (k *key) KeyID() string                  { return k.arn }
 func (k *key) String() string                 { return "AWS KMS " + k.arn }
 
 // Call asks KMS for a signature.
