@@ -266,6 +266,6 @@ func TestTheIssuerRefusesWhatIsNoRequestForAToken(t *testing.T) {
 		require.NoError(t, err)
 		resp.Body.Close()
 		require.Equal(t, tc.want, resp.StatusCode, tc.body)
+		require.Equal(t, tc.want == http.StatusOK, srv.Stats().Op("Sign").Requests > 0, tc.body)
 	}
-	require.Equal(t, 1, srv.Stats().Op("Sign").Requests)
 }
