@@ -44,7 +44,7 @@ func Short() Options {
 // more heap there may be at the end. Settling is how long what was cancelled may take
 // to be gone.
 const (
-	slackTime = time.Second // a machine that is busy holds everybody up; who is stuck takes longer
+	slackTime = 5 * time.Second // a machine that is busy holds everybody up; in virtual time, where none is, it is nothing
 	slackHeap = 4 << 20
 	settling  = 10 * time.Second
 )
