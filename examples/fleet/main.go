@@ -9,10 +9,9 @@
 //
 // Time is virtual, that of testing/synctest, in which computing takes none.
 //
-// What is real: turret's layers, with the figures of signer.Defaults and half a
-// second at most to wait for a token, one stack a replica; the limiters;
-// redis_rate's script, run by miniredis and asked by one go-redis client a
-// replica.
+// What is real: turret's layers, with the figures of signer.Defaults for a
+// Timeout of 2 s, one stack a replica; the limiters; redis_rate's script, run by
+// miniredis and asked by one go-redis client a replica.
 //
 // What is simulated: the KMS, which answers after 15 ms (the median; 1 % takes
 // more than 60 ms), has a token bucket of the quota and a second's worth of

@@ -31,25 +31,21 @@ type scenario struct {
 // patience is how long a caller waits for a signature: a TLS client, say.
 const patience = 2 * time.Second
 
-// stack has the layers and the figures of signer.Defaults, around any service. A
-// nil limiter is left out.
-//
-// It bounds the wait for a token, which Defaults leave to the deadline: where
-// the demand stays above the quota, all would else get their tokens at the last
-// moment, too late to use them.
+// stack has the layers and the figures of signer.Defaults with such a Timeout,
+// around any service. A nil limiter is left out.
 func stack(sign turret.ServiceFunc[struct{}, struct{}], limiter ratelimit.Limiter) turret.Service[struct{}, struct{}] {
 	b := turret.NewBuilder[struct{}, struct{}]()
 	b = turret.With(b, timeout.Layer, patience)
 	b = turret.With(b, retry.Layer, retry.Options{
 		MaxAttempts:  100,
-		Backoff:      retry.Backoff{Min: 25 * time.Millisecond, Max: time.Second},
+		Backoff:      retry.Backoff{Min: 25 * time.Millisecond, Max: time.Second, Throttled: 25 * time.Millisecond},
 		Budget:       retry.NewBudget(0.2, 10),
 		WaitRejected: true,
 	})
 	if limiter != nil {
 		b = turret.With(b, ratelimit.Layer, ratelimit.Options{Limiter: limiter, MaxWait: patience / 4})
 	}
-	b = turret.With(b, breaker.Layer, gobreaker.Settings{Timeout: 400 * time.Millisecond})
+	b = turret.With(b, breaker.Layer, gobreaker.Settings{Timeout: 170 * time.Millisecond})
 	b = turret.With(b, timeout.Layer, patience/4)
 	return b.Service(sign)
 }
