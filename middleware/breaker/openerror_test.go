@@ -3,6 +3,7 @@ package breaker_test
 import (
 	"context"
 	"errors"
+	"math"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -75,4 +76,17 @@ func TestAGobreakerOpenBelowIsAFailureLikeAnother(t *testing.T) {
 	_, err := svc.Call(t.Context(), fail(gobreaker.ErrOpenState))
 	assert.Equal(t, gobreaker.ErrOpenState, err)
 	assert.NotErrorIs(t, err, breaker.ErrOpen)
+}
+
+func TestABreakerCanBeOpenForAsLongAsThereIsTime(t *testing.T) {
+	s := settings
+	s.Timeout = math.MaxInt64
+	svc := breaker.Layer[behaviour, string](s)(&backend{})
+	trip(t, svc)
+	assert.Contains(t, turret.Describe(svc), "opens for 2562047h")
+
+	_, err := svc.Call(t.Context(), works)
+	require.ErrorIs(t, err, breaker.ErrOpen)
+	after, _ := turret.RetryAfter(err)
+	assert.Greater(t, after, 100*365*24*time.Hour)
 }

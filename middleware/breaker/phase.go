@@ -76,7 +76,7 @@ func (b *Breaker) observed(e *engine) gobreaker.Settings {
 				e.reason = "a failed probe" // on which ReadyToTrip is not asked
 			}
 			// Gobreaker took its own time a moment ago, and wants it exceeded.
-			until := time.Now().Add(b.openPeriod + 1)
+			until := time.Now().Add(b.openPeriod).Add(1)
 			e.phase.Store(&phase{to, until, e.reason, e.last})
 		case gobreaker.StateHalfOpen:
 			e.phase.Store(&phase{state: to, reason: e.reason, last: e.last})
