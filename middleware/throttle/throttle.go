@@ -46,6 +46,7 @@ package throttle
 
 import (
 	"context"
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -126,7 +127,10 @@ func (s *service[Req, Resp]) isProbe() bool {
 	return int64(time.Since(s.start)) >= due && s.probe.CompareAndSwap(due, s.nextProbe())
 }
 
-func (s *service[Req, Resp]) nextProbe() int64 { return int64(time.Since(s.start) + s.Probe) }
+func (s *service[Req, Resp]) nextProbe() int64 {
+	now := time.Since(s.start)
+	return int64(now + min(s.Probe, math.MaxInt64-now))
+}
 
 // learn counts a call that has ended.
 func (s *service[Req, Resp]) learn(ctx context.Context, err error) {

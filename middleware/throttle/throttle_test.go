@@ -3,6 +3,7 @@ package throttle_test
 import (
 	"context"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -400,3 +401,21 @@ func TestDescribe(t *testing.T) {
 }
 
 func echo(_ context.Context, n int) (int, error) { return n, nil }
+
+func TestAProbeCanBeAsRareAsThereIsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		<-time.After(time.Second)
+		below, luck := &backend{err: errBusy}, 1.0
+		svc := wrap(throttle.Options{Probe: math.MaxInt64, Rand: func() float64 { return luck }}, below)
+		for range 10 {
+			_, _ = svc.Call(t.Context(), 1)
+			<-time.After(time.Second / 100)
+		}
+		require.EqualValues(t, 10, below.calls.Load())
+		luck = 0
+		for range 100 {
+			_, err := svc.Call(t.Context(), 1)
+			require.ErrorIs(t, err, throttle.ErrRefused)
+		}
+	})
+}
