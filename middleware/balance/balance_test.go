@@ -861,3 +861,23 @@ func TestWaitingBalancerIsReadyWithoutMembers(t *testing.T) {
 	require.ErrorIs(t, turret.Ready(balance.New[int, int](balance.Options{})), balance.ErrNoMembers)
 	require.NoError(t, turret.Ready(balance.New[int, int](balance.Options{Wait: true})))
 }
+
+func TestAProbationCanGrowAsLongAsThereIsTime(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		ill, well := newServer("ill", 0), newServer("well", 0)
+		ill.fail(errBoom)
+		s := pool(balance.Options{MaxProbation: math.MaxInt64}, ill, well)
+		for range 100 {
+			_, _ = s.Call(t.Context(), 1)
+		}
+		require.EqualValues(t, 1, ill.calls.Load(), "it is on probation")
+		<-time.After(time.Second)
+		ill.takes.Store(int64(time.Hour))
+		for range 10 {
+			go func() { _, _ = s.Call(t.Context(), 1) }()
+			synctest.Wait()
+			<-time.After(time.Second)
+		}
+		require.EqualValues(t, 2, ill.calls.Load(), "the probe is under way, and is the only one")
+	})
+}

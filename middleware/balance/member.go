@@ -83,7 +83,7 @@ func (m *member[Req, Resp]) newTerm() {
 
 // goOut puts m on probation.
 func (m *member[Req, Resp]) goOut(wait, now time.Duration) {
-	m.out, m.length, m.over = true, wait, now+wait
+	m.out, m.length, m.over = true, wait, after(now, wait)
 	m.newTerm()
 }
 

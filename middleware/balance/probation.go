@@ -21,6 +21,9 @@ type probation struct {
 
 const never = math.MaxInt64
 
+// after is d later than now, and never where that is later than there is time.
+func after(now, d time.Duration) time.Duration { return now + min(d, never-now) }
+
 // expel puts m on probation for failing in the given term.
 func (b *Balancer[Req, Resp]) expel(ctx context.Context, m *member[Req, Resp], term uint32, err error, now time.Duration) {
 	alone := !slices.ContainsFunc(b.roster.Load().in, func(other *member[Req, Resp]) bool {
@@ -102,7 +105,7 @@ func (b *Balancer[Req, Resp]) takeDue(now time.Duration) *member[Req, Resp] {
 	defer b.mu.Unlock()
 	for _, m := range b.roster.Load().all {
 		if m.out && m.over <= now {
-			m.over = now + b.options.MaxProbation
+			m.over = after(now, b.options.MaxProbation)
 			b.schedule()
 			return m
 		}
@@ -113,7 +116,7 @@ func (b *Balancer[Req, Resp]) takeDue(now time.Duration) *member[Req, Resp] {
 // postpone makes another probe due after one that came to nothing.
 func (b *Balancer[Req, Resp]) postpone(ctx context.Context, m *member[Req, Resp], now time.Duration) {
 	b.change(ctx, func() []Event {
-		m.over = now + m.length
+		m.over = after(now, m.length)
 		b.schedule()
 		return nil
 	})
