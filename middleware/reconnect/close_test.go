@@ -107,3 +107,20 @@ func TestPanicOfAConnectionsCloseEndsNoProgram(t *testing.T) {
 		})
 	}
 }
+
+func TestAHookThatPanicsOverAPanicKeepsNoConnection(t *testing.T) {
+	for name, hook := range map[string]func(){"panic": func() { panic("hook") }, "exit": runtime.Goexit} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, reconnect.Options{OnBroken: func(context.Context, error) { hook() }}, func(t *testing.T, token *token, svc service) {
+				ended := make(chan any)
+				go func() {
+					defer func() { ended <- recover() }()
+					_, _ = svc.Call(t.Context(), func(context.Context) error { panic("call") })
+				}()
+				<-ended
+				synctest.Wait()
+				assert.Equal(t, []int{1}, token.closes())
+			})
+		})
+	}
+}

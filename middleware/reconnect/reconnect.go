@@ -89,12 +89,12 @@ func (s *service[Req, Resp]) Call(ctx context.Context, req Req) (Resp, error) {
 		var none Resp
 		return none, err
 	}
+	defer s.release(c)
 	returned := false
 	defer func() {
 		if !returned { // in what state it is, nobody knows
 			s.broke(ctx, c, errPanicked)
 		}
-		s.release(c)
 	}()
 	resp, err := c.Call(ctx, req)
 	returned = true
