@@ -160,5 +160,8 @@ func (w *worker[Req, Resp]) leftBehind(r *request[Req, Resp]) error {
 	defer w.mu.Unlock()
 	e := *w.refusal
 	e.UnderWay = r.line == nil
+	if r.line != nil {
+		r.line.Remove(r.place) // State is to tell of nobody who has gone
+	}
 	return &e
 }

@@ -104,3 +104,15 @@ func TestOfThoseWhomAStopLeavesBehindTheUnservedAreRefused(t *testing.T) {
 		require.Equal(t, map[int]error{1: errs[1]}, told, "the first was under way, and the last had gone")
 	})
 }
+
+func TestWhomAStopLeavesBehindIsNotInTheQueue(t *testing.T) {
+	bubble(t, buffer.Options{Capacity: 2, WaitForRoom: time.Hour}, func(t *testing.T, c *card, b *stream) {
+		for n := range 4 {
+			begin(t.Context(), b, n)
+		}
+		require.Equal(t, "buffer=[queue=2 waiting_for_room=1 busy=true]", state(t, b))
+		b.Abort(nil)
+		synctest.Wait()
+		require.Equal(t, "buffer=[queue=0 waiting_for_room=0 busy=false]", state(t, b))
+	})
+}
