@@ -54,8 +54,11 @@ func (w *window) tellsEnough() bool {
 	return n >= max(enough, w.peak.Load())
 }
 
-// full reports whether the count is about to have no room.
-func (w *window) full() bool { return w.answers.Load()>>sumBits >= 1<<19 }
+// full reports whether the count, or the sum, is about to have no room.
+func (w *window) full() bool {
+	a := w.answers.Load()
+	return a>>sumBits >= 1<<19 || a&(1<<sumBits-1) >= 1<<(sumBits-1)
+}
 
 // read takes what the window saw.
 func (w *window) read() sight {

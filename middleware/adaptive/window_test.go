@@ -42,6 +42,18 @@ func TestWindowHoldsTheMostThatItMay(t *testing.T) {
 	require.True(t, w.full())
 }
 
+func TestWindowEndsBeforeItsSumHasNoRoom(t *testing.T) {
+	w := newWindow()
+	n := 0
+	for ; !w.full(); n++ {
+		w.answer(longest)
+	}
+	for range most { // those under way
+		w.answer(longest)
+	}
+	require.Equal(t, sight{answers: n + most, mean: longest}, w.read())
+}
+
 func TestWindowLosesNothingBetweenTwoReads(t *testing.T) {
 	w := newWindow()
 	var writers sync.WaitGroup
