@@ -2,6 +2,7 @@ package adaptive
 
 import (
 	"container/list"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -139,7 +140,7 @@ func (l *Limit) adjust(now time.Duration) (limit int, why Reason, latency time.D
 	l.limit.Store(int64(limit))
 	l.unloaded.Store(int64(l.estimator.unloaded))
 	l.window.reset(l.inFlight.Load(), l.estimator.outlier())
-	l.windowEnd.Store(int64(now + l.o.Window))
+	l.windowEnd.Store(int64(now + min(l.o.Window, math.MaxInt64-now)))
 	if seen.answers > 0 {
 		l.latency.Store(int64(seen.mean))
 	}

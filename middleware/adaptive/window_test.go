@@ -1,8 +1,10 @@
 package adaptive
 
 import (
+	"math"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -52,6 +54,19 @@ func TestWindowEndsBeforeItsSumHasNoRoom(t *testing.T) {
 		w.answer(longest)
 	}
 	require.Equal(t, sight{answers: n + most, mean: longest}, w.read())
+}
+
+func TestWindowCanBeAsLongAsThereIsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(Options{Window: math.MaxInt64})
+		<-time.After(time.Second)
+		l.endWindow(l.now())
+		l.window.answers.Store(1 << 19 << sumBits)
+		l.endWindow(l.now())
+		require.Zero(t, l.window.answers.Load(), "its count has no room")
+		l.window.answers.Store(1000 << sumBits)
+		require.False(t, l.due(l.now()), "and the next one is as long")
+	})
 }
 
 func TestWindowLosesNothingBetweenTwoReads(t *testing.T) {
