@@ -52,11 +52,33 @@ func (o Options) Validate() error {
 	if o.Limiter == nil {
 		return validate("Rate", o.Rate, o.Burst)
 	}
-	if b, ok := o.Limiter.(*TokenBucket); ok && (b == nil || b.bucket == nil) {
-		return errors.New("ratelimit: Limiter is a TokenBucket that is nil or zero; make one with ratelimit.New")
+	if err := validateLimiter(o.Limiter); err != nil {
+		return err
 	}
 	if o.Rate != 0 || o.Burst != 0 {
 		return errors.New("ratelimit: both Limiter and Rate or Burst are set; the Limiter has its own rate, so set one or the other")
+	}
+	return nil
+}
+
+// validateLimiter checks that one of ours was made.
+func validateLimiter(limiter Limiter) error {
+	wrong := func(what, constructor string) error {
+		return fmt.Errorf("ratelimit: Limiter is %s that is nil or zero; make one with ratelimit.%s", what, constructor)
+	}
+	switch l := limiter.(type) {
+	case *TokenBucket:
+		if l == nil || l.bucket == nil {
+			return wrong("a TokenBucket", "New")
+		}
+	case *Adaptive:
+		if l == nil || l.bucket == nil {
+			return wrong("an Adaptive", "NewAdaptive")
+		}
+	case *Queue:
+		if l == nil || l.source == nil {
+			return wrong("a Queue", "NewQueue")
+		}
 	}
 	return nil
 }

@@ -32,6 +32,12 @@ func TestOptionsValidate(t *testing.T) {
 		{ratelimit.Options{Limiter: ratelimit.New(1, 1), MaxWait: -time.Second}, "MaxWait is -1s"},
 		{ratelimit.Options{Limiter: ratelimit.New(1, 1), Rate: 1}, "set one or the other"},
 		{ratelimit.Options{Limiter: ratelimit.New(1, 1), Burst: 1}, "set one or the other"},
+		{ratelimit.Options{Limiter: (*ratelimit.TokenBucket)(nil)}, "Limiter is a TokenBucket that is nil or zero; make one with ratelimit.New"},
+		{ratelimit.Options{Limiter: &ratelimit.TokenBucket{}}, "Limiter is a TokenBucket that is nil or zero"},
+		{ratelimit.Options{Limiter: (*ratelimit.Adaptive)(nil)}, "Limiter is an Adaptive that is nil or zero; make one with ratelimit.NewAdaptive"},
+		{ratelimit.Options{Limiter: &ratelimit.Adaptive{}}, "Limiter is an Adaptive that is nil or zero"},
+		{ratelimit.Options{Limiter: (*ratelimit.Queue)(nil)}, "Limiter is a Queue that is nil or zero; make one with ratelimit.NewQueue"},
+		{ratelimit.Options{Limiter: &ratelimit.Queue{}}, "Limiter is a Queue that is nil or zero"},
 	} {
 		err := tt.o.Validate()
 		if tt.want == "" {
