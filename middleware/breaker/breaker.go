@@ -74,8 +74,8 @@ func Layer[Req, Resp any](s gobreaker.Settings) turret.Layer[Req, Resp] {
 // services it wraps, in stacks of whatever types, fail and recover as one: fit
 // for several operations on one endpoint.
 func Share[Req, Resp any](b *Breaker) turret.Layer[Req, Resp] {
-	if b == nil {
-		panic("breaker: Share of a nil Breaker; make one with breaker.New")
+	if b == nil || b.engine.Load() == nil {
+		panic("breaker: Share of a Breaker that is nil or zero; make one with breaker.New")
 	}
 	return func(next turret.Service[Req, Resp]) turret.Service[Req, Resp] {
 		return newService(b, next)

@@ -63,8 +63,10 @@ func TestValidate(t *testing.T) {
 }
 
 func TestShareOfNoBreakerPanics(t *testing.T) {
-	assert.PanicsWithValue(t, "breaker: Share of a nil Breaker; make one with breaker.New",
-		func() { breaker.Share[int, int](nil) })
+	for _, b := range []*breaker.Breaker{nil, {}} {
+		assert.PanicsWithValue(t, "breaker: Share of a Breaker that is nil or zero; make one with breaker.New",
+			func() { breaker.Share[int, int](b) })
+	}
 }
 
 // Why Validate wants to know the attempt timeout: this is what it prevents.
