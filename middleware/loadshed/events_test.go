@@ -16,6 +16,17 @@ func observed(t *testing.T) (context.Context, *[]turret.Event) {
 	return turret.WithObserver(t.Context(), func(_ context.Context, e turret.Event) { events = append(events, e) }), &events
 }
 
+func TestThatACallerHasGoneIsNoRefusal(t *testing.T) {
+	svc := wrap(loadshed.Options{Check: context.Context.Err}, &backend{})
+	ctx, events := observed(t)
+	ctx, cancel := context.WithCancel(ctx)
+	cancel()
+	_, err := svc.Call(ctx, 1)
+	require.ErrorIs(t, err, context.Canceled)
+	require.Equal(t, turret.Canceled, turret.Outcome(ctx, err))
+	require.Empty(t, *events)
+}
+
 func TestObserversHearOfRefusals(t *testing.T) {
 	below := &backend{}
 	svc := wrap(loadshed.Options{}, below)

@@ -94,7 +94,9 @@ type service[Req, Resp any] struct {
 func (s *service[Req, Resp]) Call(ctx context.Context, req Req) (Resp, error) {
 	if err := s.overload(ctx); err != nil {
 		err = &Error{err}
-		turret.Report(ctx, turret.Event{Layer: "loadshed", Kind: turret.EventRefuse, Err: err})
+		if turret.Outcome(ctx, err) != turret.Canceled {
+			turret.Report(ctx, turret.Event{Layer: "loadshed", Kind: turret.EventRefuse, Err: err})
+		}
 		var none Resp
 		return none, err
 	}
