@@ -3,6 +3,7 @@ package hedge
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/turretgo/turret"
@@ -107,12 +108,22 @@ func (r *race[Req, Resp]) tell(hook func(context.Context, Event), kind turret.Ev
 // lost takes in an error, and reports whether it ends the race.
 func (r *race[Req, Resp]) lost(res result[Resp]) bool {
 	class := turret.Outcome(r.ctx, res.err)
-	if errors.Is(res.err, turret.ErrTaken) && r.sent > r.idle+1 {
+	if askedNobody(res.err) && r.sent > r.idle+1 {
 		r.idle++ // it asked nobody, and has nothing to say
 	} else {
 		r.failed = append(r.failed, CallError{res.call, res.err, class})
 	}
 	return len(r.failed)+r.idle == r.sent || class == turret.Permanent
+}
+
+// askedNobody reports whether all that err says is that every replica was asked
+// already.
+func askedNobody(err error) bool {
+	if e, ok := err.(interface{ Unwrap() []error }); ok {
+		several := e.Unwrap()
+		return len(several) > 0 && !slices.ContainsFunc(several, func(one error) bool { return !askedNobody(one) })
+	}
+	return err == turret.ErrTaken || err != nil && askedNobody(errors.Unwrap(err))
 }
 
 func (r *race[Req, Resp]) originalFailed() bool {

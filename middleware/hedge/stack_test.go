@@ -2,9 +2,11 @@ package hedge_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,8 +14,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/turretgo/turret"
+	"github.com/turretgo/turret/middleware/fallback"
 	"github.com/turretgo/turret/middleware/hedge"
 	"github.com/turretgo/turret/middleware/retry"
+	"github.com/turretgo/turret/middleware/timeout"
 )
 
 // notes are what calls wrote down, sorted.
@@ -178,5 +182,42 @@ func TestAReplicaThatIsAlwaysHedgedAwayCountsAsSlow(t *testing.T) {
 		require.Equal(t, 1, hung.calls)
 		require.Equal(t, 25*ms, b.latency[hung])
 		require.Equal(t, 5*ms, b.latency[well])
+	})
+}
+
+func TestWhatAHedgeSaysThatFoundEveryReplicaAskedAndThenAnotherServiceIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var claim int
+		var asked atomic.Int64
+		errs := []error{errors.New("stale"), errors.New("gone")}
+		only := turret.ServiceFunc[int, string](func(ctx context.Context, _ int) (string, error) {
+			if !turret.Claim(ctx, &claim) {
+				return "", turret.ErrTaken
+			}
+			return "", after(ctx, time.Hour)
+		})
+		other := turret.ServiceFunc[int, string](func(context.Context, int) (string, error) {
+			return "", errs[asked.Add(1)-1]
+		})
+		stack := turret.Stack(
+			hedge.Layer[int, string](hedge.Options{Delay: 10 * ms, Budget: every()}),
+			fallback.Layer(fallback.Options[int, string]{Service: other}),
+			timeout.Layer[int, string](30*ms),
+		)(only)
+		_, err := stack.Call(t.Context(), 1)
+		require.EqualValues(t, 2, asked.Load())
+		require.ErrorIs(t, err, timeout.ErrExceeded)
+		require.ErrorIs(t, err, errs[0])
+		require.ErrorIs(t, err, errs[1])
+	})
+}
+
+func TestOfSeveralThatFoundEveryReplicaAskedNothingIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		taken := errors.Join(turret.ErrTaken, fmt.Errorf("twice: %w", turret.ErrTaken))
+		s := &script{steps: []step{{takes: 20 * ms, err: errDown}, {err: taken}}}
+		_, err := wrap(s, hedge.Options{Delay: 10 * ms, Budget: every()}).Call(t.Context(), 1)
+		require.Equal(t, errDown, err)
+		require.Equal(t, 2, s.count())
 	})
 }
