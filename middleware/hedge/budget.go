@@ -34,24 +34,22 @@ func NewBudget(share float64) *Budget {
 
 // Deposit records a call.
 func (b *Budget) Deposit() {
-	for {
-		had := b.balance.Load()
-		has := min(had+b.deposit, budgetMax)
-		if had == has || b.balance.CompareAndSwap(had, has) {
-			return
-		}
-	}
+	b.change(func(had int64) (int64, bool) { return min(had+b.deposit, budgetMax), true })
 }
 
 // Withdraw takes one hedge out, and reports whether there was one.
 func (b *Budget) Withdraw() bool {
+	return b.change(func(had int64) (int64, bool) { return had - budgetUnits, had >= budgetUnits })
+}
+
+// change puts what to makes of the balance in its place, unless that says no. It
+// asks again where the balance has become another one meanwhile.
+func (b *Budget) change(to func(had int64) (has int64, ok bool)) (ok bool) {
 	for {
 		had := b.balance.Load()
-		if had < budgetUnits {
-			return false
-		}
-		if b.balance.CompareAndSwap(had, had-budgetUnits) {
-			return true
+		has, ok := to(had)
+		if !ok || had == has || b.balance.CompareAndSwap(had, has) {
+			return ok
 		}
 	}
 }

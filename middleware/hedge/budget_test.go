@@ -93,6 +93,7 @@ func TestBudgetNeverOverdrawsUnder64Goroutines(t *testing.T) {
 }
 
 func TestNewBudgetRefusesNonsense(t *testing.T) {
+	require.NotPanics(t, func() { hedge.NewBudget(10) })
 	for _, bad := range []float64{-0.1, 10.1, math.NaN(), math.Inf(1)} {
 		require.Panics(t, func() { hedge.NewBudget(bad) })
 	}
