@@ -25,6 +25,9 @@ func NewBuilder[Req, Resp any]() Builder[Req, Resp] { return Builder[Req, Resp]{
 // and responses come from b, so that nobody has to spell them. What the
 // constructor panics with, With panics with.
 func With[Req, Resp, O any](b Builder[Req, Resp], layer func(O) Layer[Req, Resp], o O) Builder[Req, Resp] {
+	if layer == nil {
+		panic("turret: With needs a layer's constructor; it was given nil")
+	}
 	return b.Use(layer(o))
 }
 

@@ -16,13 +16,16 @@ type Layer[Req, Resp any] func(next Service[Req, Resp]) Service[Req, Resp]
 // Stack composes layers into one. The first is outermost: it sees a call first
 // and its result last. Nil layers are skipped, so a layer can be switched off
 // by leaving it nil; with no layers at all, Stack's layer returns its service
-// unchanged.
+// unchanged. It panics around a nil service, and where a layer returns none.
 //
 // A service that does not name what it wraps, such as a plain closure, gets an
 // Unwrap from Stack: [Ready], [Describe] and [Close] reach through any layer.
 func Stack[Req, Resp any](layers ...Layer[Req, Resp]) Layer[Req, Resp] {
 	layers = append([]Layer[Req, Resp](nil), layers...)
 	return func(next Service[Req, Resp]) Service[Req, Resp] {
+		if next == nil {
+			panic("turret: Stack: the inner service is nil; give it the service that answers at the bottom of the stack")
+		}
 		for i := len(layers) - 1; i >= 0; i-- {
 			if layers[i] != nil {
 				next = link(layers[i](next), next)

@@ -79,7 +79,18 @@ func TestLayerThatReturnsItsServiceAddsNothing(t *testing.T) {
 
 func TestLayersThatAreNonePanicAtConstruction(t *testing.T) {
 	require.PanicsWithValue(t, "turret: LayerFunc \"x\": the function is nil", func() { turret.LayerFunc[string, string]("x", nil) })
-	require.Panics(t, func() { turret.Stack(func(svc) svc { return nil })(echo) })
+	nothing := func(svc) svc { return nil }
+	const says = "turret: a layer around turret.ServiceFunc[string,string] returned nil; a layer returns a service"
+	require.PanicsWithValue(t, says, func() { turret.Stack(nothing)(echo) })
+	require.PanicsWithValue(t, says, func() { turret.NewBuilder[string, string]().Use(tag("a"), nothing).Service(echo) })
+}
+
+func TestAStackAroundNothingPanicsAtConstruction(t *testing.T) {
+	const says = "turret: Stack: the inner service is nil; give it the service that answers at the bottom of the stack"
+	require.PanicsWithValue(t, says, func() { turret.Stack(tag("a"))(nil) })
+	require.PanicsWithValue(t, says, func() { turret.NewBuilder[string, string]().Layer()(nil) })
+	require.PanicsWithValue(t, "turret: With needs a layer's constructor; it was given nil",
+		func() { turret.With[string, string, int](turret.NewBuilder[string, string](), nil, 1) })
 }
 
 func TestBuilderIsAValue(t *testing.T) {
@@ -97,9 +108,9 @@ func TestBuilderWithInfersTypes(t *testing.T) {
 }
 
 func TestBuilderNeedsAnInnerService(t *testing.T) {
-	b := turret.NewBuilder[string, string]()
-	require.Panics(t, func() { b.Service(nil) })
-	require.Panics(t, func() { b.ServiceFunc(nil) })
+	b := turret.NewBuilder[string, string]().Use(tag("a"))
+	require.PanicsWithValue(t, "turret: Builder.Service: the inner service is nil; give it the service that answers at the bottom of the stack", func() { b.Service(nil) })
+	require.PanicsWithValue(t, "turret: Builder.ServiceFunc: the function is nil; give it the one that answers at the bottom of the stack", func() { b.ServiceFunc(nil) })
 }
 
 // closer is a service at the bottom of a stack that tells and counts.
