@@ -14,7 +14,7 @@ import (
 type CallAllOptions struct {
 	// MaxInFlight bounds the requests that were taken from the input and not
 	// answered to the consumer yet: the calls under way, and the answers that
-	// wait for their turn. 0 means 16.
+	// wait for their turn. 0 means 16; a million is the most.
 	MaxInFlight int
 
 	// Unordered yields every answer as soon as it is there. Otherwise answers
@@ -22,10 +22,16 @@ type CallAllOptions struct {
 	Unordered bool
 }
 
+// mostInFlight bounds MaxInFlight, for which there is room made beforehand.
+const mostInFlight = 1_000_000
+
 // Validate says what is wrong with o, if anything is.
 func (o CallAllOptions) Validate() error {
-	if o.MaxInFlight < 0 {
+	switch {
+	case o.MaxInFlight < 0:
 		return fmt.Errorf("turret: CallAllOptions.MaxInFlight is %d; it must be at least 1, or 0 for the default of 16", o.MaxInFlight)
+	case o.MaxInFlight > mostInFlight:
+		return fmt.Errorf("turret: CallAllOptions.MaxInFlight is %d; it is %d at the most", o.MaxInFlight, mostInFlight)
 	}
 	return nil
 }
@@ -65,9 +71,15 @@ type Answer[Req, Resp any] struct {
 // leaves its goroutine behind then, to end when the input moves. So an input that
 // may block for long should watch ctx itself.
 //
-// CallAll panics if o is invalid. It does nothing until it is ranged over, and
+// CallAll panics if svc or reqs is nil, or o is invalid. It does nothing until it is ranged over, and
 // begins anew each time.
 func CallAll[Req, Resp any](ctx context.Context, svc Service[Req, Resp], reqs iter.Seq[Req], o CallAllOptions) iter.Seq2[Answer[Req, Resp], error] {
+	switch {
+	case svc == nil:
+		panic("turret: CallAll needs a service; it was given nil")
+	case reqs == nil:
+		panic("turret: CallAll needs a sequence of requests; it was given nil")
+	}
 	if err := o.Validate(); err != nil {
 		panic(err)
 	}

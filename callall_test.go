@@ -416,7 +416,17 @@ func TestCallAllValidatesItsOptions(t *testing.T) {
 	require.EqualError(t, all{MaxInFlight: -1}.Validate(),
 		"turret: CallAllOptions.MaxInFlight is -1; it must be at least 1, or 0 for the default of 16")
 	require.NoError(t, all{}.Validate())
+	require.EqualError(t, all{MaxInFlight: 1_000_001}.Validate(),
+		"turret: CallAllOptions.MaxInFlight is 1000001; it is 1000000 at the most")
+	require.NoError(t, all{MaxInFlight: 1_000_000}.Validate())
 	require.Panics(t, func() { turret.CallAll(t.Context(), square, count(1), all{MaxInFlight: -1}) })
+}
+
+func TestCallAllOfNothingPanicsAtOnce(t *testing.T) {
+	require.PanicsWithValue(t, "turret: CallAll needs a service; it was given nil",
+		func() { turret.CallAll[int, int](t.Context(), nil, count(1), all{}) })
+	require.PanicsWithValue(t, "turret: CallAll needs a sequence of requests; it was given nil",
+		func() { turret.CallAll(t.Context(), square, nil, all{}) })
 }
 
 // Breaks and ends of contexts at every possible moment, for the race detector.
