@@ -25,7 +25,7 @@ func TestACallThatComesTooLateEndsNothingTwice(t *testing.T) {
 	require.Equal(t, 1, told)
 	require.False(t, b.enter(m))
 	require.Equal(t, 1, told)
-	require.EqualValues(t, removed|drained, m.calls.Load())
+	require.EqualValues(t, int64(removed|drained), m.calls.Load())
 }
 
 func TestAMemberThatIsBeingRemovedReadsAsOneThatIsNot(t *testing.T) {

@@ -63,7 +63,7 @@ func TestErrorIsAsPreciseAsItsReaderNeeds(t *testing.T) {
 	err := &ratelimit.Error{Wait: 9_986_190_387, Patience: 499_999_747}
 	require.EqualError(t, err, "ratelimit: over the limit: a token is expected in 10s, and the call waits 500ms at most")
 	wait, _ := turret.RetryAfter(err)
-	require.EqualValues(t, 9_986_190_387, wait, "who computes with it gets all of it")
+	require.EqualValues(t, int64(9_986_190_387), wait, "who computes with it gets all of it")
 }
 
 func TestErrorOfACallerWhoGoesTellsWhatItWaitedFor(t *testing.T) {
