@@ -85,8 +85,11 @@ const (
 // at a time where calls are made at once. Below a layer that calls in goroutines of
 // its own, such as a hedge, it is called in those, also after the call from which
 // they come has returned. It is to be quick, and not to block; a panic of it comes
-// up in the call.
+// up in the call. WithObserver panics if observe is nil.
 func WithObserver(ctx context.Context, observe func(ctx context.Context, e Event)) context.Context {
+	if observe == nil {
+		panic("turret: WithObserver needs a function that observes; it was given nil")
+	}
 	outer, _ := ctx.Value(observerKey{}).(*observer)
 	return context.WithValue(ctx, observerKey{}, &observer{observe, outer})
 }

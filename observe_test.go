@@ -29,6 +29,11 @@ func TestReportTellsEveryObserverInnermostFirst(t *testing.T) {
 	require.Equal(t, []string{"outer: breaker refuse after 0s"}, told, "who observes further in has no part in it")
 }
 
+func TestAnObserverThatIsNonePanicsWhereItIsGiven(t *testing.T) {
+	require.PanicsWithValue(t, "turret: WithObserver needs a function that observes; it was given nil",
+		func() { turret.WithObserver(t.Context(), nil) })
+}
+
 func TestReportToNobodyCostsNoAllocation(t *testing.T) {
 	e := turret.Event{Layer: "retry", Kind: turret.EventRetry, Err: errors.New("down")}
 	ctx := t.Context()
