@@ -2,6 +2,7 @@ package breaker
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
@@ -31,6 +32,8 @@ func Validate(s gobreaker.Settings, attempt time.Duration) error {
 		return wrong("BucketPeriod is %v, longer than the Interval of %v: it must be a fraction of it", s.BucketPeriod, s.Interval)
 	case s.BucketPeriod > 0 && s.Interval/s.BucketPeriod >= maxBuckets:
 		return wrong("BucketPeriod is %v, which cuts the Interval of %v in too many: use fewer than %d", s.BucketPeriod, s.Interval, maxBuckets)
+	case s.BucketPeriod > 0 && s.Interval > math.MaxInt64-s.BucketPeriod: // gobreaker rounds it up to whole buckets
+		return wrong("Interval is %v, which in buckets of %v is longer than there is time: use a shorter one", s.Interval, s.BucketPeriod)
 	case s.Interval > 0 && s.Interval <= attempt:
 		return wrong("Interval is %v, no longer than the attempt timeout of %v: calls that hang would be forgotten before they end, and never trip the breaker; use several times the timeout, or 0", s.Interval, attempt)
 	case s.IsSuccessful != nil:

@@ -38,6 +38,7 @@ func TestValidate(t *testing.T) {
 		"bucket longer than interval":  {s{BucketPeriod: 2, Interval: 1}, 0, "longer than the Interval of 1ns"},
 		"too many buckets":             {s{BucketPeriod: 1, Interval: 1000}, 0, "use fewer than 1000"},
 		"a window that overflows":      {s{BucketPeriod: 2, Interval: math.MaxInt64}, 0, "use fewer than 1000"},
+		"a window rounded up over":     {s{BucketPeriod: math.MaxInt64 / 10, Interval: math.MaxInt64}, 0, "longer than there is time"},
 		"interval of the attempt":      {s{Interval: time.Second}, time.Second, "no longer than the attempt timeout of 1s"},
 		"interval shorter":             {s{Interval: time.Second}, time.Minute, "no longer than the attempt timeout of 1m0s"},
 		"IsSuccessful":                 {s{IsSuccessful: always}, 0, "turret.WithClass(err, turret.Permanent)"},
