@@ -104,31 +104,32 @@ func (e *Error) RetryAfter() (time.Duration, bool) {
 // history is the failed attempts of a call so far.
 type history struct {
 	errs      []error
-	unreached bool // the last one was a refusal from below
+	waitedOut bool // the last one was a refusal from below
 	refusals  int
 }
 
-// add records an attempt's error. Of refusals that follow each other only the
-// last is kept: there can be many while a call waits them out.
-func (h *history) add(err error, unreached bool) {
+// add records an attempt's error. Of refusals that were waited out one after the
+// other only the last is kept: there can be many.
+func (h *history) add(err error, class turret.Class, waitedOut bool) {
 	if err == nil {
 		return
 	}
-	switch {
-	case unreached && h.unreached:
+	switch refused := class == turret.Rejected; {
+	case refused && h.waitedOut:
 		h.errs = h.errs[:len(h.errs)-1]
-	case unreached:
+	case refused:
 		h.refusals++
 	}
 	h.errs = append(h.errs, err)
-	h.unreached = unreached
+	h.waitedOut = waitedOut
 }
 
-// end returns the error of a call whose last attempt said err.
-func (h *history) end(err error, class turret.Class, reason error) error {
+// end returns the error of a call whose last attempt said err, which is of class
+// said. Class is the whole's.
+func (h *history) end(err error, said, class turret.Class, reason error) error {
 	if reason == nil && (err == nil || len(h.errs) == 0) {
 		return err
 	}
-	h.add(err, class == turret.Rejected)
+	h.add(err, said, false)
 	return &Error{h.errs, reason, class, h.refusals}
 }

@@ -80,15 +80,15 @@ func (s *service[Req, Resp]) goOn(ctx context.Context, t Try[Req, Resp]) (Resp, 
 		class := turret.Outcome(ctx, t.Err)
 		switch {
 		case !again:
-			return t.Response, failed.end(t.Err, class, t.reason)
+			return t.Response, failed.end(t.Err, class, class, t.reason)
 		case ctx.Err() != nil:
-			return t.Response, failed.end(t.Err, turret.Canceled, ctx.Err())
+			return t.Response, failed.end(t.Err, class, turret.Canceled, ctx.Err())
 		case !fits(ctx, delay):
-			return t.Response, failed.end(t.Err, class, ErrDeadline)
+			return t.Response, failed.end(t.Err, class, class, ErrDeadline)
 		}
 		cost, ok := s.withdraw(t.unreached)
 		if !ok {
-			return t.Response, failed.end(t.Err, class, ErrBudget)
+			return t.Response, failed.end(t.Err, class, class, ErrBudget)
 		}
 		if s.onRetry != nil {
 			s.onRetry(ctx, Event{attempt, t.Err, class, delay})
@@ -96,9 +96,9 @@ func (s *service[Req, Resp]) goOn(ctx context.Context, t Try[Req, Resp]) (Resp, 
 		turret.Report(ctx, turret.Event{Layer: "retry", Kind: turret.EventRetry, Count: attempt, Err: t.Err, Delay: delay})
 		if err := wait(ctx, delay); err != nil {
 			cost.giveBack()
-			return t.Response, failed.end(t.Err, turret.Canceled, err)
+			return t.Response, failed.end(t.Err, class, turret.Canceled, err)
 		}
-		failed.add(t.Err, t.unreached)
+		failed.add(t.Err, class, t.unreached)
 		t.Attempt++
 		t.unreached = false
 		t.Response, t.Err = s.next.Call(turret.WithAttempt(ctx, t.Attempt), t.Request)

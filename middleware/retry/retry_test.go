@@ -73,6 +73,24 @@ var exact = retry.Backoff{Min: time.Second, Max: time.Minute, Jitter: retry.NoJi
 
 func wrap(s service, o retry.Options) service { return retry.Layer[int, int](o)(s) }
 
+func TestRefusalsAreNoAttemptsInTheErrorsText(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		refused := refusal(time.Minute)
+		all := func(error, turret.Class) bool { return true }
+
+		_, err := wrap(always(refused), retry.Options{Retryable: all}).Call(t.Context(), 1)
+		require.EqualError(t, err, "retry: all attempts failed, before the service was reached: refused (3 times)")
+		_, err = wrap(answers(errOne, refused, errTwo), retry.Options{Retryable: all}).Call(t.Context(), 1)
+		require.EqualError(t, err, "retry: all attempts failed, after 2 attempts: one; then: refused; then: two")
+
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		_, err = wrap(always(refused), retry.Options{WaitRejected: true}).Call(ctx, 1)
+		require.EqualError(t, err, "retry: context canceled, before the service was reached: refused")
+		require.Equal(t, turret.Canceled, turret.Outcome(ctx, err))
+	})
+}
+
 func TestErrorThenSuccessReturnsTheSuccess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := answers(errOne)
