@@ -103,7 +103,7 @@ func (o Options) Validate() error {
 
 // New returns a service that calls replicas in order of preference, home first.
 // With one replica it is that replica. It panics when there is none, or a nil
-// one, and with Validate's error if o is invalid.
+// one, or two have the same name, and with Validate's error if o is invalid.
 //
 // When a replica after the first ends the call, its error is an [*Error] with
 // those before it; the first one's own comes back unchanged if it is final.
@@ -126,6 +126,9 @@ func New[Req, Resp any](o Options, replicas ...turret.Service[Req, Resp]) turret
 	s := &service[Req, Resp]{options: o}
 	for i, r := range replicas {
 		name := name(o.Names, i)
+		if slices.ContainsFunc(s.replicas, func(r *replica[Req, Resp]) bool { return r.name == name }) {
+			panic(fmt.Sprintf("failover: New was given two replicas named %q; Options.Names must differ", name))
+		}
 		s.replicas = append(s.replicas, &replica[Req, Resp]{Service: r, name: name})
 		s.below = append(s.below, turret.Named(name, r))
 	}

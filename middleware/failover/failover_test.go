@@ -171,6 +171,12 @@ func TestNewNeedsReplicas(t *testing.T) {
 	require.PanicsWithError(t, err.Error(), func() { failover.New[int, string](failover.Options{Names: []string{"a", "a"}}, &replica{}) })
 }
 
+func TestANameThatAnotherReplicaHasByItsPlacePanics(t *testing.T) {
+	require.PanicsWithValue(t, `failover: New was given two replicas named "replica 2"; Options.Names must differ`, func() {
+		failover.New[int, string](failover.Options{Names: []string{"replica 2"}}, &replica{}, &replica{})
+	})
+}
+
 func TestReadyWhenAnyReplicaIsAndDescribe(t *testing.T) {
 	s := two(&replica{}, &replica{})
 	require.NoError(t, turret.Ready(s))
