@@ -14,8 +14,9 @@ type request[Req, Resp any] struct {
 	ctx context.Context
 	req Req
 
-	line  *list.List // where it stands; nil once taken. Guarded by the worker's mu.
-	place *list.Element
+	line   *list.List // where it stands; nil once taken. Guarded by the worker's mu.
+	place  *list.Element
+	served bool // the handler got it; guarded likewise
 
 	done     chan struct{} // closed when the rest is final
 	resp     Resp
@@ -159,7 +160,7 @@ func (w *worker[Req, Resp]) leftBehind(r *request[Req, Resp]) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	e := *w.refusal
-	e.UnderWay = r.line == nil
+	e.UnderWay = r.served
 	if r.line != nil {
 		r.line.Remove(r.place) // State is to tell of nobody who has gone
 	}

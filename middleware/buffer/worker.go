@@ -69,7 +69,7 @@ func (w *worker[Req, Resp]) next() *request[Req, Resp] {
 		case w.queue.Len() > 0:
 			r := w.first(&w.queue)
 			if r.ctx.Err() == nil {
-				w.busy = 1
+				w.busy, r.served = 1, true
 				return r
 			}
 			w.letIn() // its caller has gone
