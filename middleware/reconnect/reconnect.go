@@ -40,7 +40,7 @@ import (
 //
 // [turret.Close] ends the service: it waits until the calls in flight have
 // returned and the connection is closed, and returns what that said. What closing
-// broken connections said is dropped.
+// broken connections said until then is dropped.
 func New[Req, Resp any](o Options, connect func(ctx context.Context) (turret.Service[Req, Resp], error)) turret.Service[Req, Resp] {
 	if connect == nil {
 		panic("reconnect: New needs a function that connects; it was given nil")
