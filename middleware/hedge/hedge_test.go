@@ -51,6 +51,16 @@ func TestAfterTheDelayOneMoreIsSentAndTheFirstSuccessWins(t *testing.T) {
 	}
 }
 
+func TestAFailureBesideAHedgeSendsNoMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{steps: []step{{takes: 20 * ms, err: errDown}, {takes: 40 * ms}}}
+		got, err := wrap(s, hedge.Options{Delay: 10 * ms, Budget: hedge.NewBudget(10)}).Call(t.Context(), 1)
+		require.NoError(t, err)
+		require.Equal(t, "hedge 1", got)
+		require.Equal(t, 2, s.count())
+	})
+}
+
 func TestFurtherHedgesAreADelayApart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &script{steps: []step{{takes: time.Hour}, {takes: time.Hour}, {takes: 25 * ms}}}
