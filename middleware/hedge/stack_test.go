@@ -212,6 +212,18 @@ func TestWhatAHedgeSaysThatFoundEveryReplicaAskedAndThenAnotherServiceIsKept(t *
 	})
 }
 
+func TestACallThatFoundEveryReplicaAskedByOthersSaysSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := wrap(&script{steps: []step{{err: turret.ErrTaken}}}, hedge.Options{Delay: 10 * ms, Budget: every()})
+		_, err := s.Call(t.Context(), 1)
+		require.Equal(t, turret.ErrTaken, err)
+
+		late := &script{steps: []step{{takes: 20 * ms, err: turret.ErrTaken}, {takes: 20 * ms, err: turret.ErrTaken}}}
+		_, err = wrap(late, hedge.Options{Delay: 10 * ms, Budget: every()}).Call(t.Context(), 1)
+		require.Equal(t, turret.ErrTaken, err, "the last one answers for both")
+	})
+}
+
 func TestOfSeveralThatFoundEveryReplicaAskedNothingIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		taken := errors.Join(turret.ErrTaken, fmt.Errorf("twice: %w", turret.ErrTaken))
