@@ -27,7 +27,7 @@ func NewObserved(s gobreaker.Settings, counted func(ok bool)) *Breaker {
 // that is telling it something; observers of calls hear only of what calls
 // change.
 func (b *Breaker) Open(d time.Duration, reason string) {
-	e := &engine{reason: reason, line: new(line)}
+	e := &engine{reason: reason, byWall: true, line: new(line)}
 	if p := b.phase(); p != nil {
 		e.reason, e.last = p.reason, p.last
 	}
@@ -78,11 +78,36 @@ func (b *Breaker) open(e *engine, d time.Duration) {
 	}
 	until := time.Now().Add(d) // from when on gobreaker admits a probe
 	e.phase.Store(&phase{gobreaker.StateOpen, until, e.reason, e.last})
-	m.edit(func(s *gobreaker.SharedState) { s.State, s.Expiry = gobreaker.StateOpen, until.Add(-1) })
+	m.edit(func(s *gobreaker.SharedState) {
+		s.State = gobreaker.StateOpen
+		if s.Expiry = until.Add(-1); d <= 0 {
+			s.Expiry = time.Time{} // before now on any clock
+		}
+	})
 	if _, err := breaker.State(); err != nil {
 		panic(err)
 	}
 	e.CircuitBreaker = breaker.CircuitBreaker
+}
+
+// halfOpen puts a half-open engine in the place of e, which is open by the wall's
+// clock, if its time is over by ours, and reports whether it is. When that clock
+// was set back meanwhile, e would be open for that much longer.
+func (b *Breaker) halfOpen(e *engine) bool {
+	p := e.phase.Load()
+	if !e.byWall || p == nil || p.state != gobreaker.StateOpen || p.isOpen() {
+		return false
+	}
+	next := &engine{reason: p.reason, last: p.last}
+	b.open(next, 0)
+	b.changes.mu.Lock()
+	defer b.changes.mu.Unlock()
+	if b.engine.Load() == e && e.phase.Load() == p {
+		next.line = e.line
+		b.replace(next)
+		b.changes.enqueue(gobreaker.StateHalfOpen)
+	}
+	return true
 }
 
 // memory holds the state of one distributed breaker, for one goroutine.

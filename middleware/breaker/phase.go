@@ -31,6 +31,7 @@ type engine struct {
 	// lock, and is read without it: looking at a breaker holds up no call.
 	phase   atomic.Pointer[phase]
 	overdue atomic.Bool // its probes are
+	byWall  bool        // gobreaker tells by the wall's clock how long it is open
 	line    *line
 	// What made it open, or is going to. Under gobreaker's lock.
 	reason string

@@ -38,6 +38,9 @@ func (s *service[Req, Resp]) Call(ctx context.Context, req Req) (resp Resp, err 
 		return none, verdict(ctx, err)
 	})
 	if at == notAdmitted {
+		if s.breaker.halfOpen(e) {
+			return s.Call(ctx, req)
+		}
 		err = s.breaker.refusal(stateThat(refused))
 		turret.Report(ctx, turret.Event{Layer: "breaker", Kind: turret.EventRefuse, Name: s.breaker.name, Err: err})
 		return resp, err
