@@ -39,7 +39,7 @@ func newServer(workers int, takes time.Duration) *server {
 // exponential makes calls take a mean of takes, at random.
 func (s *server) exponential(takes time.Duration) *server {
 	r := rand.New(rand.NewPCG(1, 2))
-	s.takes = func() time.Duration { return time.Duration(r.ExpFloat64() * float64(takes)) }
+	s.takes = func() time.Duration { return 1 + time.Duration(r.ExpFloat64()*float64(takes)) }
 	return s
 }
 

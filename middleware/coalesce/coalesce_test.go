@@ -382,7 +382,7 @@ func TestRandomCancels(t *testing.T) {
 				under.Add(1)
 				defer under.Add(-1)
 				select {
-				case <-time.After(rand.N(10 * time.Millisecond)):
+				case <-time.After(1 + rand.N(10*time.Millisecond)):
 					return req, nil
 				case <-ctx.Done():
 					return 0, fmt.Errorf("backend: %w", ctx.Err())
@@ -393,7 +393,7 @@ func TestRandomCancels(t *testing.T) {
 		for range 64 {
 			wg.Go(func() {
 				for range 100 {
-					<-time.After(rand.N(5 * time.Millisecond))
+					<-time.After(1 + rand.N(5*time.Millisecond))
 					req := rand.N(4)
 					ctx, cancel := context.WithTimeout(t.Context(), rand.N(10*time.Millisecond)+1)
 					began := time.Now()
