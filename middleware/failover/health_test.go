@@ -288,6 +288,19 @@ func TestAwayReplicaIsTheLastResort(t *testing.T) {
 	})
 }
 
+func TestWhenAllAreAwayEachIsAskedOnceACall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, east, west := watched(t, failover.Options{Failures: 1, ProbeInterval: time.Hour})
+		east.is(of(turret.Transient), time.Millisecond)
+		west.is(of(turret.Throttled), time.Millisecond)
+		for n := range 3 {
+			_, err := s.Call(t.Context(), 1)
+			require.EqualError(t, err, "failover: 2 replicas failed: east: transient; west: throttled")
+			require.Equal(t, []int{n + 1, n + 1}, []int{east.asked(), west.asked()})
+		}
+	})
+}
+
 func TestCallsFromBeforeItWentAwayAreOldNews(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		changes := 0
