@@ -3,6 +3,7 @@ package balance_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"runtime"
 	"sync"
@@ -609,6 +610,25 @@ func TestAMemberThatIsNotReadyIsPassedOver(t *testing.T) {
 			n = load(t, s, 10, 10*time.Second)
 			require.Greater(t, c.share(n), .3, "back as soon as it is ready")
 		})
+	}
+}
+
+func TestTheOneReadyMemberOfManyGetsEveryCall(t *testing.T) {
+	for _, l := range []balance.Load{balance.PeakEWMA, balance.Pending} {
+		var servers []*server
+		for n := range 10 {
+			servers = append(servers, newServer(fmt.Sprint(n), 0))
+		}
+		s := pool(balance.Options{Load: l}, servers...)
+		for _, x := range servers[1:] {
+			x.fail(of(turret.Rejected))
+			x.unready(errBoom)
+		}
+		for range 1000 {
+			got, err := s.Call(t.Context(), 1)
+			require.NoError(t, err)
+			require.Equal(t, "0", got)
+		}
 	}
 }
 

@@ -130,13 +130,22 @@ func (b *Balancer[Req, Resp]) pick(ctx context.Context, in []*member[Req, Resp],
 			return other
 		}
 	}
+	if m := anyOf(in, func(m *member[Req, Resp]) bool { return m.isFree(ctx) }); m != nil {
+		return m // few are, and the draws have missed them
+	}
 	for _, m := range b.recall(ctx, in) {
 		if m.isFree(ctx) {
 			return m
 		}
 	}
-	for i, first := 0, rand.IntN(len(in)); i < len(in); i++ {
-		if m := in[(first+i)%len(in)]; turret.Claim(ctx, m) {
+	return anyOf(in, func(m *member[Req, Resp]) bool { return turret.Claim(ctx, m) })
+}
+
+// anyOf returns the first of members that will do, from one that is drawn on, or
+// nil.
+func anyOf[Req, Resp any](members []*member[Req, Resp], do func(*member[Req, Resp]) bool) *member[Req, Resp] {
+	for i, first := 0, rand.IntN(len(members)); i < len(members); i++ {
+		if m := members[(first+i)%len(members)]; do(m) {
 			return m
 		}
 	}
