@@ -660,7 +660,7 @@ func TestTheLastMemberThatIsReadyIsNotOnProbation(t *testing.T) {
 		t.Run("the others come to refuse while it is out"+name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				a, b, c := newServer("a", time.Millisecond), newServer("b", time.Millisecond), newServer("c", time.Millisecond)
-				s := pool(balance.Options{Beside: beside}, a, b, c)
+				s := pool(balance.Options{Beside: beside, Probation: time.Minute}, a, b, c) // no probe comes between
 				defer wait(s)
 				load(t, s, 10, time.Second)
 				fails(t, s, c)
