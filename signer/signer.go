@@ -16,7 +16,8 @@ import (
 )
 
 // Signer is a key and the stack around it, as a [crypto.Signer]. [Builder.Build]
-// makes one. It is safe for concurrent use.
+// makes one. It is safe for concurrent use. The zero Signer has no key: signing is
+// an [*Error].
 //
 // Its errors are an [*Error] for what the key cannot do, which no key service
 // sees, and otherwise those of the stack, in an [*Error] where they do not say by
@@ -46,11 +47,33 @@ var (
 )
 
 // Public returns the public key: at once, never nil, and never by the network.
-func (s *Signer) Public() crypto.PublicKey { return s.pub }
+func (s *Signer) Public() crypto.PublicKey {
+	if s.stack == nil {
+		return nil
+	}
+	return s.pub
+}
 
 // Algorithms returns what the key signs with; [Algorithm.SignerOpts] are the
 // options that ask for one.
-func (s *Signer) Algorithms() []Algorithm { return slices.Clone(s.algorithms) }
+func (s *Signer) Algorithms() []Algorithm {
+	if s.stack == nil {
+		return nil
+	}
+	return slices.Clone(s.algorithms)
+}
+
+// resolve is that of the resolver, which the zero Signer does not have.
+func (s *stack) resolve(opts crypto.SignerOpts) (Algorithm, error) {
+	if s == nil {
+		return "", notBuilt()
+	}
+	return s.resolver.resolve(opts)
+}
+
+func notBuilt() error {
+	return &Error{Reason: "the Signer has no key, for it was not built; NewBuilder(…).Build makes one"}
+}
 
 // Sign signs a digest that was made with opts.HashFunc, or, with an Ed25519 or
 // ML-DSA key and crypto.Hash(0), a message. Opts are a crypto.Hash, or an
@@ -144,11 +167,19 @@ func ended(ctx context.Context) error {
 // Stats returns the account of the calls that reached the stack, all copies' of s
 // together: what their callers saw. Each replica's key has one of its own, of
 // what the key said; see [stats.Of].
-func (s *Signer) Stats() stats.Snapshot { return s.calls.Snapshot() }
+func (s *Signer) Stats() stats.Snapshot {
+	if s.stack == nil {
+		return stats.Snapshot{}
+	}
+	return s.calls.Snapshot()
+}
 
 // Close closes what the stack and the key hold, once and for all copies. From
 // then on signing is ErrClosed; what is under way goes on as the key lets it.
 func (s *Signer) Close() error {
+	if s.stack == nil {
+		return nil
+	}
 	s.close.Do(func() {
 		s.closed.Store(true)
 		s.closeErr = turret.Close(s.service)
@@ -158,6 +189,9 @@ func (s *Signer) Close() error {
 
 // Ready is ErrClosed once the signer is closed; [turret.Ready] asks the stack.
 func (s *Signer) Ready() error {
+	if s.stack == nil {
+		return notBuilt()
+	}
 	if s.closed.Load() {
 		return s.failed("", "nothing can be signed", turret.WithClass(ErrClosed, turret.Permanent))
 	}
@@ -165,7 +199,17 @@ func (s *Signer) Ready() error {
 }
 
 // String is the signer's line in [turret.Describe].
-func (s *Signer) String() string { return fmt.Sprintf("signer %s", s.keyType) }
+func (s *Signer) String() string {
+	if s.stack == nil {
+		return "signer, not built"
+	}
+	return fmt.Sprintf("signer %s", s.keyType)
+}
 
 // Unwrap returns the stack.
-func (s *Signer) Unwrap() []any { return s.below }
+func (s *Signer) Unwrap() []any {
+	if s.stack == nil {
+		return nil
+	}
+	return s.below
+}

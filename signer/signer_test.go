@@ -14,6 +14,7 @@ import (
 	"crypto/sha256"
 	"crypto/sha3"
 	"crypto/sha512"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -407,6 +408,33 @@ func TestReadyDescribeAndCloseWorkOnTheBox(t *testing.T) {
 	_, err := s.WithContext(t.Context()).SignMessage(nil, nil, crypto.SHA256)
 	require.ErrorIs(t, err, signer.ErrClosed)
 	require.Equal(t, turret.Permanent, turret.Classify(err))
+}
+
+func TestZeroSignerSaysThatItWasNotBuilt(t *testing.T) {
+	const want = "signer: the Signer has no key, for it was not built; NewBuilder(…).Build makes one"
+	var zero signer.Signer // of a struct whose field nobody set, say
+	for _, s := range []*signer.Signer{&zero, zero.WithContext(t.Context())} {
+		_, err := s.Sign(nil, make([]byte, 32), crypto.SHA256)
+		require.EqualError(t, err, want)
+		require.Equal(t, turret.Permanent, turret.Classify(err))
+		_, err = s.SignContext(t.Context(), nil, nil, nil)
+		require.EqualError(t, err, want)
+		_, err = s.SignMessage(nil, nil, crypto.SHA256)
+		require.EqualError(t, err, want)
+		require.EqualError(t, turret.Ready(s), want)
+		require.Equal(t, "signer, not built", turret.Describe(s))
+		require.Nil(t, s.Public())
+		require.Empty(t, s.Algorithms())
+		require.Zero(t, s.Stats())
+		require.NoError(t, turret.Close(s))
+
+		_, err = x509.CreateCertificateRequest(nil, &x509.CertificateRequest{}, s)
+		require.Error(t, err)
+		_, err = signer.Certificate(nil, s)
+		require.Error(t, err)
+		_, err = signer.NewBuilder(signer.Wrap(s, signer.WrapOptions{})).Build(t.Context())
+		require.Error(t, err)
+	}
 }
 
 func TestCauseOfAContextThatHasEndedIsTold(t *testing.T) {
