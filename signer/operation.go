@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"runtime/debug"
 	"sync"
 
 	"github.com/turretgo/turret/middleware/buffer"
@@ -177,6 +178,7 @@ type operation struct {
 	sig      []byte
 	err      error
 	panicked any
+	stack    []byte // of the goroutine that panicked
 	returned bool
 }
 
@@ -184,7 +186,9 @@ type operation struct {
 func (op *operation) run(ctx context.Context, s crypto.Signer, req Request) {
 	defer func() {
 		if !op.returned {
-			op.panicked = recover()
+			if op.panicked = recover(); op.panicked != nil {
+				op.stack = debug.Stack()
+			}
 		}
 	}()
 	if contextual, ok := s.(contextSigner); ok {
@@ -201,15 +205,19 @@ func (op *operation) result() ([]byte, error) {
 	case op.returned:
 		return op.sig, op.err
 	case op.panicked != nil:
-		panicOfTheWrappedSigner(op.panicked)
+		panicOfTheWrappedSigner(op.panicked, op.stack)
 	}
 	runtime.Goexit()
 	return nil, nil
 }
 
 // panicOfTheWrappedSigner tells by its name, as package recovery does, whose panic
-// it is that comes up here. The stack of the goroutine that it is from is lost.
-func panicOfTheWrappedSigner(value any) { panic(value) }
+// it is that comes up here. The panic with the stack is replaced before anybody
+// can recover it; the runtime prints it if nobody recovers the other.
+func panicOfTheWrappedSigner(value any, stack []byte) {
+	defer func() { panic(value) }()
+	panic(fmt.Errorf("the wrapped signer panicked, in %s", stack))
+}
 
 // sign calls a crypto.Signer for a request.
 func sign(s crypto.Signer, req Request) ([]byte, error) {

@@ -73,8 +73,9 @@ func (o WrapOptions) Validate() error {
 // A crypto.Signer knows no context. Each operation therefore runs in a goroutine
 // of its own, and a caller whose context ends goes at once, leaving it behind; o
 // bounds how many there can be. What an operation left behind returns goes to
-// nobody. A panic of s comes up in the caller, unless that has gone, with its value
-// and without the stack of that goroutine.
+// nobody. A panic of s comes up in the caller, unless that has gone, with its value.
+// The stack of that goroutine is printed where the panic ends the program; who
+// recovers it, as Builder.Recover does, gets the caller's.
 //
 // A signer with a method SignContext, like [Signer.SignContext], is called
 // through that, and a *Signer without a goroutine. A crypto.MessageSigner gets

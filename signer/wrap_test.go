@@ -10,6 +10,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"os/exec"
 	"runtime"
 	"sync"
 	"testing"
@@ -250,6 +252,25 @@ func TestPanicOfAWrappedSignerComesUpInTheCaller(t *testing.T) {
 	w := signer.Wrap(stubbed(func([]byte) ([]byte, error) { panic("boom") }), signer.WrapOptions{MaxInFlight: 1})
 	for range 3 { // and gives its place back
 		require.PanicsWithValue(t, "boom", func() { _, _ = w.Call(t.Context(), request) })
+	}
+}
+
+//go:noinline
+func deepInTheDriver() ([]byte, error) { panic("boom") }
+
+func TestPanicThatEndsTheProgramShowsTheDriversStack(t *testing.T) {
+	if serial := os.Getenv("TURRET_TEST_CRASH"); serial != "" { // in a process of its own
+		w := signer.Wrap(stubbed(func([]byte) ([]byte, error) { return deepInTheDriver() }), signer.WrapOptions{Serial: serial == "true"})
+		s := build(t, signer.NewBuilder(w).Defaults(signer.Defaults{}))
+		go s.SignMessage(nil, nil, crypto.SHA256) // where package testing does not recover
+		<-t.Context().Done()
+	}
+	for _, serial := range []string{"false", "true"} {
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.timeout=1m")
+		cmd.Env = append(os.Environ(), "TURRET_TEST_CRASH="+serial)
+		out, err := cmd.CombinedOutput()
+		require.Error(t, err)
+		require.Regexp(t, `(?s)panic: the wrapped signer panicked, in .*deepInTheDriver.*panic: boom`, string(out))
 	}
 }
 
