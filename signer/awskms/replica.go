@@ -130,12 +130,15 @@ const pause = 10 * time.Second
 // Transient, and a retry or a failover goes on to another Region; those of the
 // calls that are not sent are Rejected.
 func (r *replica) refuse(err error) error {
+	said, ok := err.(*signer.Error)
+	if !ok || said.Err == nil {
+		said = &signer.Error{KeyID: r.keyID, Reason: "the key is not to be used", Err: err}
+	}
 	as := func(class turret.Class) error {
-		return &signer.Error{
-			KeyID:  r.keyID,
-			Reason: fmt.Sprintf("the key in %s is not to be used, and is left alone for %v", r.place(), pause),
-			Err:    turret.WithClass(err, class),
-		}
+		e := *said // with all that it says already: an error within another would name the key twice
+		e.Reason = fmt.Sprintf("left alone in %s for %v: %s", r.place(), pause, said.Reason)
+		e.Err = turret.WithClass(said.Err, class)
+		return &e
 	}
 	r.refused.Store(&refusal{as(turret.Rejected), time.Now()})
 	return as(turret.Transient)
