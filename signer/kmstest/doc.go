@@ -23,8 +23,9 @@
 // the Server inside the bubble, and Close it there.
 //
 // [Server.Endpoint] is a loopback URL, for other processes, other SDKs and other
-// languages; [Server.AddListener] takes a listener of one's own, of TLS, say. Any credentials do: a request has to carry an Authorization header,
-// but nobody checks its signature.
+// languages; [Server.AddListener] takes a listener of one's own, of TLS, say. Any
+// credentials do: a request has to carry an Authorization header, but nobody checks
+// its signature.
 //
 // # What is real
 //

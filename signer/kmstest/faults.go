@@ -45,10 +45,11 @@ type Faults struct {
 	// Quota is how many Sign and Verify requests are served a second; 0 and
 	// rate.Inf mean any number. As in AWS there are three pools of that size for an
 	// account in a Region: one that all RSA keys share, one that all ECC keys
-	// share, and one that all ML-DSA keys share. Beyond it the answer is a ThrottlingException. AWS does not publish
-	// its burst; here it is a second's worth, and at least one request, so a pool
-	// left alone for a second serves Quota requests at once and then one
-	// every 1/Quota seconds. Requests that a fault above befalls cost nothing.
+	// share, and one that all ML-DSA keys share. Beyond it the answer is a
+	// ThrottlingException. AWS does not publish its burst; here it is a second's
+	// worth, and at least one request, so a pool left alone for a second serves
+	// Quota requests at once and then one every 1/Quota seconds. Requests that a
+	// fault above befalls cost nothing.
 	Quota rate.Limit
 }
 
