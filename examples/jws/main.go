@@ -39,13 +39,13 @@ import (
 var faults = kmstest.Faults{
 	Seed:     1,
 	Latency:  kmstest.LogNormal(10*time.Millisecond, 100*time.Millisecond),
-	Throttle: 0.20,
+	Throttle: 0.10,
 	Internal: 0.02,
 	Hang:     0.02,
 	Corrupt:  0.01,
 }
 
-const faultsText = "20 % throttled, 2 % internal errors, 2 % hangs, 1 % corrupt signatures"
+const faultsText = "10 % throttled, 2 % internal errors, 2 % hangs, 1 % corrupt signatures"
 
 // algorithms are those of JWS that a KMS can sign with, and a key for each. One
 // key for two of them is bad practice; a JWK names one algorithm.

@@ -30,6 +30,11 @@ func TestEveryAlgorithmsTokensAreIssuedAndVerifiedTwice(t *testing.T) {
 	require.Empty(t, stderr.String())
 }
 
+func TestTheBadDayIsWithinTheStacksRetryBudget(t *testing.T) {
+	// That of signer.Defaults is 20 %: with more faults, a run with a large -n loses tokens.
+	require.LessOrEqual(t, faults.Throttle+faults.Internal+faults.Hang+faults.Corrupt, 0.2)
+}
+
 func TestOneAlgorithmIsEnough(t *testing.T) {
 	var out strings.Builder
 	require.NoError(t, run(t.Context(), []string{"-n", "3", "-alg", "ES384"}, &out, io.Discard))
