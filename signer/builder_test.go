@@ -158,22 +158,26 @@ func TestHedgeAboveAFailoverAsksTheOtherReplica(t *testing.T) {
 }
 
 func TestBalanceSpreadsAndEachReplicaHasItsOwnBreaker(t *testing.T) {
-	well, ill := fakeNamed("well"), fakeNamed("ill")
-	ill.call = func(context.Context, signer.Request) (signer.Response, error) {
-		return signer.Response{}, turret.WithClass(errors.New("down"), turret.Transient)
-	}
-	b := signer.NewBuilder(replicated(t, well, ill)).
-		Retry(retry.Options{MaxAttempts: 10, Backoff: retry.Backoff{Min: 1, Max: 1}}).
-		Balance(balance.Options{}).
-		CircuitBreaker(gobreaker.Settings{})
-	s := build(t, b)
-	for range 100 {
-		_, err := s.SignMessage(nil, []byte("m"), crypto.SHA256)
-		require.NoError(t, err)
-	}
-	require.Equal(t, 100, well.calls)
-	require.LessOrEqual(t, ill.calls, 6)
-	require.Contains(t, turret.Describe(s), "  breaker ill")
+	var b signer.Builder
+	synctest.Test(t, func(t *testing.T) {
+		well, ill := fakeNamed("well"), fakeNamed("ill")
+		ill.call = func(context.Context, signer.Request) (signer.Response, error) {
+			return signer.Response{}, turret.WithClass(errors.New("down"), turret.Transient)
+		}
+		b = signer.NewBuilder(replicated(t, well, ill)).
+			Retry(retry.Options{MaxAttempts: 10, Backoff: retry.Backoff{Min: 1, Max: 1}}).
+			Balance(balance.Options{}).
+			CircuitBreaker(gobreaker.Settings{})
+		s := build(t, b)
+		for range 100 {
+			_, err := s.SignMessage(nil, []byte("m"), crypto.SHA256)
+			require.NoError(t, err)
+		}
+		synctest.Wait() // for a probe beside the last call
+		require.Equal(t, 100, well.calls)
+		require.LessOrEqual(t, ill.calls, 6)
+		require.Contains(t, turret.Describe(s), "  breaker ill")
+	})
 
 	one := build(t, signer.NewBuilder(fake("Ed25519")).Balance(balance.Options{}))
 	require.NotContains(t, turret.Describe(one), "balance")
