@@ -18,6 +18,7 @@ type gcra struct {
 	err    error
 	hangs  bool // answers nobody, until the caller's context ends
 	deaf   bool // not even then
+	late   int  // one in so many gets no answer in time
 	calls  int
 	grants int
 	heal   chan struct{} // closed when deaf ends
@@ -36,7 +37,7 @@ func newGCRA(o LimiterOptions) *gcra {
 func (g *gcra) allow(ctx context.Context, n int) (bool, time.Duration, error) {
 	g.mu.Lock()
 	g.calls++
-	err, hangs, deaf, roundTrip := g.err, g.hangs, g.deaf, g.roundTrip
+	err, hangs, deaf, roundTrip := g.err, g.hangs || g.late > 0 && g.calls%g.late == 0, g.deaf, g.roundTrip
 	g.mu.Unlock()
 	switch {
 	case err != nil:

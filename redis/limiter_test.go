@@ -368,6 +368,53 @@ func TestWithoutRedisTheLocalShareIsUsedAndThenRedisAgain(t *testing.T) {
 	}
 }
 
+// Of those who have an answer in time, each would take what is left of the quota,
+// and the others use their shares.
+func TestARedisThatIsLateNowAndThenDoesNotStretchTheQuota(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := LimiterOptions{Rate: 500, Replicas: 3}.withDefaults()
+		g := newGCRA(o)
+		g.late = 20
+		var c tally
+		var stops []func()
+		for range o.Replicas {
+			l := newLimiter(o, g)
+			defer l.Close()
+			stops = append(stops, hungry(t, l, 30, c.add))
+		}
+		const seconds = 60
+		<-time.After(seconds * time.Second)
+		for _, stop := range stops {
+			stop()
+		}
+		used := float64(c.count()) / (500 * seconds)
+		assert.Less(t, used, 1.06)
+		assert.Greater(t, used, 0.97)
+	})
+}
+
+func TestWhatIsGivenBackAfterAnOutageIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := LimiterOptions{Rate: 500, Replicas: 5}.withDefaults()
+		g := newGCRA(o)
+		l := newLimiter(o, g)
+		defer l.Close()
+		var c tally
+		defer hungry(t, l, 50, c.add)()
+		g.set(func(g *gcra) { g.err = errors.New("OOM command not allowed") })
+		<-time.After(time.Minute)
+		g.set(func(g *gcra) { g.err = nil })
+		for l.Err() != nil {
+			<-time.After(time.Millisecond)
+		}
+		back, before := time.Now(), c.count()
+		for c.count() < before+10 {
+			<-time.After(time.Millisecond)
+		}
+		assert.Less(t, time.Since(back), 100*time.Millisecond, "a burst, and a fifth of a second of a fifth of the quota")
+	})
+}
+
 func TestAClientThatDoesNotTryAgainSaysWhyRedisIsGone(t *testing.T) {
 	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", ContextTimeoutEnabled: true, MaxRetries: -1, DialerRetries: 1})
 	defer client.Close()

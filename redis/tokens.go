@@ -20,6 +20,10 @@ const (
 	// roundTrip is how soon an answer of Redis is expected, which is only to
 	// be of the right order.
 	roundTrip = time.Millisecond
+	// settling is how much of the local share, beyond its burst, is given back
+	// after an outage. More than in a short one would be lost to the fleet: what
+	// nobody has used does not gather in Redis.
+	settling = 200 * time.Millisecond
 )
 
 // tokens is what a replica holds of the quota: the ratelimit.Source of its
@@ -31,6 +35,11 @@ type tokens struct {
 	batches  []batch          // oldest first
 	share    ratelimit.Source // of the quota, for use without Redis
 	start    func()           // starts the fetcher
+
+	// What was used of the share is given back of what Redis grants next. Else a
+	// Redis that is late now and then would give the others all of the quota, and
+	// this replica its share on top.
+	owed, mostOwed int
 
 	fetching bool // there is a fetcher
 	closed   bool
@@ -57,13 +66,15 @@ type batch struct {
 
 func newTokens(o LimiterOptions) *tokens {
 	full := min(float64(o.Burst)/float64(o.Rate), 1) // seconds
+	share, shareBurst := o.share()
 	return &tokens{
 		rate:  float64(o.Rate),
 		burst: o.Burst,
 		// Half the time in which the bucket in Redis fills, as tokens that
 		// come to a full one are lost; but Redis is not to be hammered.
 		interval: max(min(interval, time.Duration(full/2*float64(time.Second))), roundTrip),
-		share:    ratelimit.Bucket(rate.NewLimiter(o.share())),
+		share:    ratelimit.Bucket(rate.NewLimiter(share, shareBurst)),
+		mostOwed: shareBurst + int(float64(share)*settling.Seconds()),
 		supply:   float64(o.Rate),
 	}
 }
@@ -75,7 +86,9 @@ func (t *tokens) Take(now time.Time) bool {
 	case ok:
 		t.used++
 	case t.lost != nil:
-		ok = t.share.Take(now)
+		if ok = t.share.Take(now); ok {
+			t.owed = min(t.owed+1, t.mostOwed)
+		}
 	default:
 		t.missed = true
 	}
@@ -165,7 +178,7 @@ func (t *tokens) next(waiting int, now time.Time) (n int, wait time.Duration) {
 	}
 	held := t.held(now)
 	n = min(waiting+t.ahead(), t.most()) - held
-	return max(n, 1), 0
+	return min(max(n, 1)+t.owed, t.burst), 0
 }
 
 // most returns how many tokens may be held: what comes in a lifetime.
@@ -184,8 +197,10 @@ func (t *tokens) reckonUse(now time.Time) {
 // that this is less than was hoped for.
 func (t *tokens) grant(wanted, n int, retry time.Duration, now time.Time) (later bool) {
 	t.missed = false
-	if n > 0 {
-		t.batches = append(t.batches, batch{n, now.Add(lifetime)})
+	repaid := min(n, t.owed)
+	t.owed -= repaid
+	if n > repaid {
+		t.batches = append(t.batches, batch{n - repaid, now.Add(lifetime)})
 	}
 	if n == wanted {
 		t.scarce, t.askAt, t.supply = false, time.Time{}, t.rate
