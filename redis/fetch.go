@@ -98,7 +98,8 @@ func (l *Limiter) call(ctx context.Context, n int) answer {
 	}
 	each := time.Duration(float64(time.Second) / float64(l.o.Rate))
 	if retry.Seconds() > 2*float64(l.o.Burst)/float64(l.o.Rate)+1 {
-		return answer{err: fmt.Errorf("fleet: Redis has no token under %q for %v: its clock went back, or the key has been used with another Rate", l.o.Key, retry)}
+		key := "rate:" + l.o.Key
+		return answer{err: fmt.Errorf("fleet: Redis has no token under %q for %v: its clock went back, or the key has been used with another Rate; to count anew, delete %q", key, retry.Round(time.Millisecond), key)}
 	}
 	missing := int(retry/each) + 1
 	if missing >= n {

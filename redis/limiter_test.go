@@ -313,7 +313,7 @@ func TestWithoutRedisTheLocalShareIsUsedAndThenRedisAgain(t *testing.T) {
 		"no answer":         {func(g *gcra) { g.hangs = true }, "no answer from Redis in 50ms"},
 		"a deaf client":     {func(g *gcra) { g.deaf = true }, "no answer from Redis in 50ms"},
 		"a slow Redis":      {func(g *gcra) { g.roundTrip = time.Second }, "no answer from Redis in 50ms"},
-		"a clock gone back": {func(g *gcra) { g.tat = time.Now().Add(time.Hour) }, "clock"},
+		"a clock gone back": {func(g *gcra) { g.tat = time.Now().Add(time.Hour) }, `clock went back, or the key has been used with another Rate; to count anew, delete "rate:kms"`},
 	}
 	for name, ill := range ills {
 		t.Run(name, func(t *testing.T) {
@@ -321,7 +321,7 @@ func TestWithoutRedisTheLocalShareIsUsedAndThenRedisAgain(t *testing.T) {
 				var lost []error
 				var found []time.Duration
 				o := LimiterOptions{
-					Rate: 500, Replicas: 5,
+					Key: "kms", Rate: 500, Replicas: 5,
 					OnFallback: func(err error) { lost = append(lost, err) },
 					OnRecover:  func(d time.Duration) { found = append(found, d) },
 				}.withDefaults()
