@@ -35,7 +35,9 @@ func visible(r rune) rune {
 		return '␀' + r // its picture
 	case r == 0x7f:
 		return '␡'
-	case unicode.IsControl(r), unicode.Is(unicode.Bidi_Control, r):
+	case r == '\u200c' || r == '\u200d': // joiners, which scripts and emoji need
+		return r
+	case unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp):
 		return utf8.RuneError
 	}
 	return r

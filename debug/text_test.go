@@ -80,6 +80,20 @@ func TestALineIsWhatItIsAndHowItIsConfigured(t *testing.T) {
 	}
 }
 
+func TestWhatIsNotSeenIsShown(t *testing.T) {
+	for text, want := range map[string]string{
+		"web\u200b":              "web\ufffd", // zero width, which would be another stack of the same name
+		"\ufeffweb":              "\ufffdweb",
+		"kms\u00ad/eu":           "kms\ufffd/eu",
+		"a\u2028b\u2029c":        "a\ufffdb\ufffdc",
+		"tag\U000e0041":          "tag\ufffd",
+		"\u202egnp":              "\ufffdgnp",
+		"می\u200cخواهم 👩\u200d💻": "می\u200cخواهم 👩\u200d💻", // which need their joiners
+	} {
+		require.Equal(t, want, clean(text))
+	}
+}
+
 func FuzzCleanTextIsShortAndValid(f *testing.F) {
 	for _, s := range []string{"plain", "\xff\x00\x1b[31m\u202e\u2066", strings.Repeat("é", 600), "a\nb\tc\x7f\u0085"} {
 		f.Add(s)
