@@ -60,6 +60,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	away.Inject(farther)
 	home.Inject(well)
 	stacks := map[string]any{}
+	var loads []func() // which begin when all keys are open
 	for _, s := range []struct {
 		name     string
 		provider signer.KeyProvider
@@ -80,7 +81,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		defer background.Wait() // before the key is closed
 		defer cancel()
 		stacks[s.name] = key
-		background.Go(func() { load(ctx, key, s.every) })
+		loads = append(loads, func() { load(ctx, key, s.every) })
+	}
+	for _, load := range loads {
+		background.Go(load)
 	}
 	background.Go(func() { follow(ctx, home) })
 	return o.serve(ctx, stacks, stdout)

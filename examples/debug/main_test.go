@@ -79,7 +79,7 @@ func TestThePageShowsSignersAtWork(t *testing.T) {
 			}
 		}
 		return true
-	}, 20*time.Second, 50*time.Millisecond)
+	}, time.Minute, 50*time.Millisecond)
 }
 
 func TestAKeyOfYoursIsShownToo(t *testing.T) {

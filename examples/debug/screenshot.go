@@ -29,7 +29,7 @@ func screenshot(ctx context.Context, chromium, url, file string) error {
 	defer os.RemoveAll(dir)
 	picture := filepath.Join(dir, "page.png")
 
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, chromium,
 		"--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
