@@ -11,9 +11,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"github.com/turretgo/turret"
+	"github.com/turretgo/turret/middleware/ratelimit"
+	"github.com/turretgo/turret/signer"
+	"github.com/turretgo/turret/signer/awskms"
+	"github.com/turretgo/turret/signer/kmstest"
 )
 
 func TestMain(m *testing.M) {
@@ -114,6 +121,21 @@ func TestAStaticSplitDoesForAnEvenLoad(t *testing.T) {
 	require.NoError(t, err)
 	assert.GreaterOrEqual(t, r.goodput(), 0.97)
 	assert.Zero(t, r.throttled())
+}
+
+func TestTheStackIsThatOfSignerDefaults(t *testing.T) {
+	srv := kmstest.NewServer()
+	defer srv.Close()
+	limiter := ratelimit.New(quota, 0)
+	key, err := signer.NewBuilder(awskms.New(srv.Client(), srv.CreateKey(types.KeySpecEccNistP256))).
+		Defaults(signer.Defaults{Timeout: patience, Rate: ratelimit.Options{Limiter: limiter}}).Build(t.Context())
+	require.NoError(t, err)
+	defer key.Close()
+	_, layers, _ := strings.Cut(turret.Describe(key), "\n") // below the line of the signer
+	layers, _, _ = strings.Cut(layers, "\nverify")
+	want := strings.Replace(layers, "breaker kms/us-east-1 ", "breaker ", 1)
+	got := strings.TrimSuffix(turret.Describe(stack(newKMS(1).sign, limiter)), "\nfunc")
+	require.Equal(t, want, got)
 }
 
 func TestLoadsAddUp(t *testing.T) {

@@ -31,8 +31,8 @@ type scenario struct {
 // patience is how long a caller waits for a signature: a TLS client, say.
 const patience = 2 * time.Second
 
-// stack has the layers and the figures of signer.Defaults with such a Timeout,
-// around any service. A nil limiter is left out.
+// stack has the layers and the figures of signer.Defaults with a Timeout of
+// patience, around any service. A nil limiter is left out.
 func stack(sign turret.ServiceFunc[struct{}, struct{}], limiter ratelimit.Limiter) turret.Service[struct{}, struct{}] {
 	b := turret.NewBuilder[struct{}, struct{}]()
 	b = turret.With(b, timeout.Layer, patience)
@@ -46,7 +46,7 @@ func stack(sign turret.ServiceFunc[struct{}, struct{}], limiter ratelimit.Limite
 		b = turret.With(b, ratelimit.Layer, ratelimit.Options{Limiter: limiter, MaxWait: patience / 4})
 	}
 	b = turret.With(b, breaker.Layer, gobreaker.Settings{Timeout: 170 * time.Millisecond})
-	b = turret.With(b, timeout.Layer, patience/4)
+	b = turret.With(b, timeout.LearningLayer, timeout.Learning{Min: 250 * time.Millisecond, Max: patience / 4})
 	return b.Service(sign)
 }
 
