@@ -83,8 +83,9 @@
 // the Breaker to its own judgement. They tell OnFallback, go on asking, less and
 // less often down to once a second, and tell OnRecover when Redis is back. Their
 // State says whether they share, which package debug and telemetry show. No caller
-// of the Limiter waits for Redis longer than Timeout, none of the Breaker waits for
-// it at all, and none fails for its sake.
+// of the Limiter waits for an answer of Redis longer than Timeout (of two, where the
+// first one is that tokens are scarce), none of the Breaker waits for it at all, and
+// none fails for its sake.
 //
 // When Redis goes, the fleet overshoots its quota by what was fetched and one
 // local burst a replica. What a replica used on its own, up to that burst and a

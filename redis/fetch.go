@@ -76,23 +76,14 @@ type answer struct {
 	err     error
 }
 
-// ask asks Redis for up to n tokens.
-func (l *Limiter) ask(n int) answer {
-	a, err := ask(&l.redis, func(ctx context.Context) (answer, error) {
-		a := l.call(ctx, n)
-		return a, a.err
-	})
-	a.err = err
-	return a
-}
-
-// call takes n tokens, or what there is.
+// ask takes n tokens, or what there is. Each of the two answers that this may take
+// has Timeout.
 //
-// It reckons that from the refusal of n. redis_rate's AllowAtMost gives what
-// there is at one go, but charges for the part of a token that it does not
-// give, which costs a fleet that is short of tokens some percents of its quota.
-func (l *Limiter) call(ctx context.Context, n int) answer {
-	granted, retry, err := l.store.allow(ctx, n)
+// It reckons what there is from the refusal of n. redis_rate's AllowAtMost gives
+// that at one go, but charges for the part of a token that it does not give, which
+// costs a fleet that is short of tokens some percents of its quota.
+func (l *Limiter) ask(n int) answer {
+	granted, retry, err := l.allow(n)
 	if err != nil || granted {
 		return answer{granted: n, err: err}
 	}
@@ -105,9 +96,22 @@ func (l *Limiter) call(ctx context.Context, n int) answer {
 	if missing >= n {
 		return answer{retry: retry - time.Duration(n-1)*each}
 	}
-	granted, _, err = l.store.allow(ctx, n-missing)
+	granted, _, err = l.allow(n - missing)
 	if err != nil || !granted { // another was faster
 		return answer{err: err}
 	}
 	return answer{granted: n - missing}
+}
+
+// allow is the store's, in time.
+func (l *Limiter) allow(n int) (granted bool, retry time.Duration, err error) {
+	type refusal struct {
+		granted bool
+		retry   time.Duration
+	}
+	r, err := ask(&l.redis, func(ctx context.Context) (r refusal, err error) {
+		r.granted, r.retry, err = l.store.allow(ctx, n)
+		return r, err
+	})
+	return r.granted, r.retry, err
 }

@@ -131,8 +131,9 @@ func FuzzReply(f *testing.F) {
 
 		const n = 7
 		o := LimiterOptions{Client: client, Key: "k", Rate: 100}.withDefaults()
-		l := &Limiter{o: o, store: newCounter(o)}
-		a := l.call(t.Context(), n)
+		l := &Limiter{o: o, store: newCounter(o), redis: newCaller(time.Minute)}
+		defer l.redis.stop()
+		a := l.ask(n)
 		if a.err == nil {
 			assert.True(t, 0 <= a.granted && a.granted <= n, "%d tokens, of %d", a.granted, n)
 			assert.True(t, 0 <= a.retry && a.retry < time.Minute, "the next in %v", a.retry)

@@ -368,6 +368,29 @@ func TestWithoutRedisTheLocalShareIsUsedAndThenRedisAgain(t *testing.T) {
 	}
 }
 
+func TestASlowRedisThatAnswersInTimeIsUsed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := LimiterOptions{Rate: 500, Replicas: 3, OnFallback: func(err error) { t.Error(err) }}.withDefaults()
+		g := newGCRA(o)
+		g.roundTrip = 45 * time.Millisecond
+		var c tally
+		var stops []func()
+		for range o.Replicas {
+			l := newLimiter(o, g)
+			defer l.Close()
+			stops = append(stops, hungry(t, l, 30, c.add))
+		}
+		const seconds = 60
+		<-time.After(seconds * time.Second)
+		for _, stop := range stops {
+			stop()
+		}
+		used := float64(c.count()) / (500 * seconds)
+		assert.Less(t, used, 1.02)
+		assert.Greater(t, used, 0.9)
+	})
+}
+
 // Of those who have an answer in time, each would take what is left of the quota,
 // and the others use their shares.
 func TestARedisThatIsLateNowAndThenDoesNotStretchTheQuota(t *testing.T) {
