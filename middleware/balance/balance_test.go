@@ -587,7 +587,7 @@ func TestAProbeThatARivalHasIsNotLost(t *testing.T) {
 		<-time.After(time.Second)
 		_, err := s.Call(race.Join(t.Context()), 1)
 		require.Error(t, err, "a and b are taken")
-		load(t, s, 1, time.Second)
+		load(t, s, 1, 2*time.Second)
 		require.True(t, back)
 	})
 }
