@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/turretgo/turret"
+	"github.com/turretgo/turret/middleware/failover"
 	"github.com/turretgo/turret/middleware/ratelimit"
 	"github.com/turretgo/turret/signer"
 	"github.com/turretgo/turret/signer/awskms"
@@ -71,5 +72,17 @@ func TestEveryErrorOfASignerNamesItsKeyOnce(t *testing.T) {
 			require.Equal(t, 1, strings.Count(err.Error(), "signer: "+srv.ARN(id)), err)
 			require.Equal(t, c.class, turret.Classify(err), err)
 		}
+	})
+}
+
+func TestAnErrorOfASignerInTwoRegionsNamesItsKey(t *testing.T) {
+	inTwoRegions(t, func(t *testing.T, r twoRegions) {
+		key := closing(t, signer.NewBuilder(r.provider()).
+			RateLimit(ratelimit.Options{Rate: 0.001, Burst: 1, MaxWait: ratelimit.NoWait}).
+			Failover(failover.Options{}))
+		_, err := key.Sign(nil, make([]byte, 32), crypto.SHA256)
+		require.NoError(t, err)
+		_, err = key.Sign(nil, make([]byte, 32), crypto.SHA256)
+		require.ErrorContains(t, err, "signer: "+r.home.ARN(r.key)+": nothing was signed: ratelimit: ")
 	})
 }

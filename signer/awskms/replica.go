@@ -65,6 +65,14 @@ func (r *replica) Name() string {
 	return ""
 }
 
+// KeyID is the key's ARN in the Region, or, until it is known, what it was asked for by.
+func (r *replica) KeyID() string {
+	if k := r.opened.Load(); k != nil {
+		return (*k).(*key).arn
+	}
+	return r.keyID
+}
+
 func (r *replica) String() string {
 	if k := r.opened.Load(); k != nil {
 		return fmt.Sprint(*k)
