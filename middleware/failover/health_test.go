@@ -304,7 +304,7 @@ func TestWhenAllAreAwayEachIsAskedOnceACall(t *testing.T) {
 func TestCallsFromBeforeItWentAwayAreOldNews(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		changes := 0
-		s, east, _ := watched(t, failover.Options{Failures: 3, OnChange: func(failover.Change) { changes++ }})
+		s, east, _ := watched(t, failover.Options{Failures: 3, ProbeInterval: 5 * time.Millisecond, OnChange: func(failover.Change) { changes++ }})
 		east.hangs()
 		var calls sync.WaitGroup
 		for range 50 {
@@ -312,10 +312,12 @@ func TestCallsFromBeforeItWentAwayAreOldNews(t *testing.T) {
 			<-time.After(19 * time.Millisecond)
 		}
 		east.is(nil, 0)
-		calls.Wait()
-		<-time.After(time.Second)
+		<-time.After(95 * time.Millisecond)
+		require.Equal(t, 1, changes, "the first three have failed")
 		call(t, s) // begins the probe
 		synctest.Wait()
+		require.Equal(t, 2, changes)
+		calls.Wait()
 		who, _ := call(t, s)
 		require.Equal(t, "east", who)
 		require.Equal(t, 2, changes, "47 more that failed have not sent it away again")
