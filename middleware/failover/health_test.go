@@ -341,6 +341,23 @@ func TestReplicaThatIsNotReadyIsNotProbed(t *testing.T) {
 	})
 }
 
+// shut is a place that would refuse a call, and would count it all the same.
+type shut struct{ *place }
+
+func (shut) Ready() error { return of(turret.Rejected) }
+
+func TestNoProbeReachesAReplicaThatIsNotReady(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		east, west := &place{name: "east", err: of(turret.Transient)}, &place{name: "west", takes: 20 * time.Millisecond}
+		s := failover.New[int, string](failover.Options{Failures: 1}, shut{east}, west)
+		defer turret.Close(s)
+		for range 50 * 59 {
+			call(t, s)
+		}
+		require.Equal(t, 1, east.asked())
+	})
+}
+
 func TestCloseEndsAProbe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, east, _ := watched(t, failover.Options{Failures: 1})
