@@ -7,10 +7,13 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/stretchr/testify/require"
 
+	"github.com/turretgo/turret/signer"
+	"github.com/turretgo/turret/signer/awskms"
 	"github.com/turretgo/turret/signer/kmstest"
 )
 
@@ -60,6 +63,23 @@ func TestKeyOfOnesOwnSigns(t *testing.T) {
 		faulty.Deny(id)
 	}
 	require.ErrorContains(t, run(t.Context(), []string{"-key", uri, "-for", "200ms"}, io.Discard, io.Discard), "access denied")
+}
+
+func TestALostSignatureIsAnError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := kmstest.NewServer()
+		defer srv.Close()
+		id := srv.CreateKey(types.KeySpecEccNistP256)
+		key, err := signer.NewBuilder(awskms.New(srv.Client(), id)).Defaults(signer.Defaults{}).Build(t.Context())
+		require.NoError(t, err)
+		defer key.Close()
+		time.AfterFunc(signEvery*5/2, func() { srv.Deny(id) })
+		var out strings.Builder
+		err = newTimeline(&out, schedule).sign(t.Context(), key, signEvery*4)
+		require.ErrorContains(t, err, "2 of 4 signatures were lost; the first: ")
+		require.ErrorContains(t, err, "access denied")
+		require.NotContains(t, out.String(), "none lost")
+	})
 }
 
 func TestANegativeTimeIsAMistake(t *testing.T) {
