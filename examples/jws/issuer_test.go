@@ -154,6 +154,28 @@ func TestAKeyThatDoesNotFitIsRefused(t *testing.T) {
 	require.EqualError(t, err, "the key cannot sign ES384; it signs ES256")
 }
 
+func TestATokenOfAnotherSubjectIsNotTaken(t *testing.T) {
+	var issuing http.Handler
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ParseForm() == nil && r.PostForm.Has("sub") {
+			r.PostForm.Set("sub", "mallory")
+		}
+		issuing.ServeHTTP(w, r)
+	}))
+	defer srv.Close()
+	i, err := newIssuer(srv.URL, newKey(t, newServer(t), types.KeySpecEccNistP256, defaults), jose.ES256, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	issuing = i.handler()
+	client := newClient(t)
+	v, err := newVerifier(t.Context(), client, srv.URL, audience)
+	require.NoError(t, err)
+	got := askAndVerify(t.Context(), client, v, "alice")
+	require.NoError(t, got.issue)
+	for _, err := range []error{got.byGoJose, got.byGolangJWT} {
+		require.EqualError(t, err, `the token is "mallory"'s; "alice" asked for it`)
+	}
+}
+
 // post asks a handler for a token, with no network between.
 func post(ctx context.Context, i *issuer) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
