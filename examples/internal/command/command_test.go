@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -27,11 +28,15 @@ func TestMain(m *testing.M) {
 		flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 		fail := flags.Bool("fail", false, "end with an error")
 		wait := flags.Bool("wait", false, "read all input")
+		stuck := flags.Bool("stuck", false, "read all input, whatever happens")
 		if err := command.Parse(flags, args, 1, "[flags] [FILE]\n\nShows itself.", stderr); err != nil {
 			return err
 		}
 		if *fail {
 			return errors.New("as you wish")
+		}
+		if *stuck {
+			_, _ = io.Copy(stdout, os.Stdin)
 		}
 		if *wait {
 			input := make(chan struct{})
@@ -53,7 +58,7 @@ func TestExitStatusAndMessages(t *testing.T) {
 		stdout, stderr string
 	}{
 		"":        {0, "done\n", ""},
-		"-h":      {0, "", "usage: go run ./examples/demo [flags] [FILE]\n\nShows itself.\n\n  -fail\n    \tend with an error\n  -wait\n    \tread all input\n"},
+		"-h":      {0, "", "usage: go run ./examples/demo [flags] [FILE]\n\nShows itself.\n\n  -fail\n    \tend with an error\n  -stuck\n    \tread all input, whatever happens\n  -wait\n    \tread all input\n"},
 		"-fail":   {1, "", "demo: as you wish\n"},
 		"-nope":   {2, "", "demo: flag provided but not defined: -nope; -h lists the flags\n"},
 		"one":     {0, "done\n", ""},
@@ -113,4 +118,18 @@ func TestUnderNohupAClosedTerminalEndsNothing(t *testing.T) {
 	}
 	require.NoError(t, stdin.Close())
 	require.NoError(t, cmd.Wait())
+}
+
+func TestASecondSignalEndsTheProgramAtOnce(t *testing.T) {
+	cmd, stdin, exchange := waiting(t, os.Args[0], "-stuck")
+	defer stdin.Close()
+	exchange()
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	require.Eventually(t, func() bool { // the second is one that comes after the first was seen
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		return len(ended) > 0
+	}, 30*time.Second, 10*time.Millisecond)
+	require.Error(t, <-ended)
+	require.Equal(t, -1, cmd.ProcessState.ExitCode(), "%v: by the signal itself", cmd.ProcessState)
 }
