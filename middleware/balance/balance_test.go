@@ -587,7 +587,7 @@ func TestAProbeThatARivalHasIsNotLost(t *testing.T) {
 		<-time.After(time.Second)
 		_, err := s.Call(race.Join(t.Context()), 1)
 		require.Error(t, err, "a and b are taken")
-		load(t, s, 1, 2*time.Second)
+		load(t, s, 1, 2*time.Second) // the probation is a second at most
 		require.True(t, back)
 	})
 }
@@ -602,12 +602,12 @@ func TestAMemberThatIsNotReadyIsPassedOver(t *testing.T) {
 			c.unready(errBoom)
 			b.fail(of(turret.Rejected))
 			b.unready(errBoom)
-			n := load(t, s, 10, 20*time.Second)
+			load(t, s, 10, 20*time.Second)
 			require.Zero(t, b.calls.Load()+c.calls.Load())
 			c.recover()
 			c.readyAgain()
 			c.calls.Store(0)
-			n = load(t, s, 10, 10*time.Second)
+			n := load(t, s, 10, 10*time.Second)
 			require.Greater(t, c.share(n), .3, "back as soon as it is ready")
 		})
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -303,8 +304,8 @@ func TestWhenAllAreAwayEachIsAskedOnceACall(t *testing.T) {
 
 func TestCallsFromBeforeItWentAwayAreOldNews(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		changes := 0
-		s, east, _ := watched(t, failover.Options{Failures: 3, ProbeInterval: 5 * time.Millisecond, OnChange: func(failover.Change) { changes++ }})
+		var changes atomic.Int64
+		s, east, _ := watched(t, failover.Options{Failures: 3, ProbeInterval: 5 * time.Millisecond, OnChange: func(failover.Change) { changes.Add(1) }})
 		east.hangs()
 		var calls sync.WaitGroup
 		for range 50 {
@@ -313,14 +314,14 @@ func TestCallsFromBeforeItWentAwayAreOldNews(t *testing.T) {
 		}
 		east.is(nil, 0)
 		<-time.After(95 * time.Millisecond)
-		require.Equal(t, 1, changes, "the first three have failed")
+		require.EqualValues(t, 1, changes.Load(), "the first three have failed")
 		call(t, s) // begins the probe
 		synctest.Wait()
-		require.Equal(t, 2, changes)
+		require.EqualValues(t, 2, changes.Load())
 		calls.Wait()
 		who, _ := call(t, s)
 		require.Equal(t, "east", who)
-		require.Equal(t, 2, changes, "47 more that failed have not sent it away again")
+		require.EqualValues(t, 2, changes.Load(), "47 more that failed have not sent it away again")
 	})
 }
 
