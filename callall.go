@@ -71,8 +71,8 @@ type Answer[Req, Resp any] struct {
 // leaves its goroutine behind then, to end when the input moves. So an input that
 // may block for long should watch ctx itself.
 //
-// CallAll panics if svc or reqs is nil, or o is invalid. It does nothing until it is ranged over, and
-// begins anew each time.
+// CallAll panics if svc or reqs is nil, or o is invalid. It does nothing until it
+// is ranged over, and begins anew each time.
 func CallAll[Req, Resp any](ctx context.Context, svc Service[Req, Resp], reqs iter.Seq[Req], o CallAllOptions) iter.Seq2[Answer[Req, Resp], error] {
 	switch {
 	case svc == nil:
