@@ -88,12 +88,12 @@
 // none fails for its sake.
 //
 // When Redis goes, the fleet overshoots its quota by what was fetched and one
-// local burst a replica. What a replica used on its own, up to that burst and a
-// fifth of a second's worth of its share, is taken off what Redis grants it next:
-// a Redis that is late now and then does not stretch the quota. When it comes
-// back, having forgotten the count, that is another Burst, and for a second at
-// most, as the replicas notice one after the other, the share of those who have
-// not.
+// local burst a replica. When it comes back, having forgotten the count, that is
+// another Burst, and for a second at most, as the replicas notice one after the
+// other, the share of those who have not. Where it was gone for less than a second,
+// what a replica used on its own meanwhile, up to its burst and a fifth of a
+// second's worth of its share, is taken off what Redis grants it next: a Redis that
+// is late now and then does not stretch the quota.
 //
 // What no client can help: a Redis that grants more than it should, that says
 // that others have the whole quota, that keeps saying the breaker has opened, that

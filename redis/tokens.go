@@ -24,6 +24,9 @@ const (
 	// after an outage. More than in a short one would be lost to the fleet: what
 	// nobody has used does not gather in Redis.
 	settling = 200 * time.Millisecond
+	// brief is how long an outage is at the most of which anything is given back.
+	// In a longer one Redis is gone for all, and each keeps to its share.
+	brief = time.Second
 )
 
 // tokens is what a replica holds of the quota: the ratelimit.Source of its
@@ -240,6 +243,9 @@ func (t *tokens) lose(err error, now time.Time) (fresh bool) {
 func (t *tokens) find(now time.Time) (after time.Duration, was bool) {
 	if after, was = t.end(now); was {
 		t.asked, t.used, t.usual = now, 0, 0
+		if after > brief {
+			t.owed = 0
+		}
 	}
 	return after, was
 }
